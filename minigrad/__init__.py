@@ -1,0 +1,31 @@
+"""minigrad: a tape-based autograd engine small enough to read in an evening.
+
+>>> import minigrad as mg
+>>> x = mg.Tensor([1.0, 2.0], requires_grad=True, name="x")
+>>> y = (x * x).sum()
+>>> print(y.tape())
+>>> y.backward()
+>>> x.grad
+array([2., 4.])
+"""
+
+from . import methods as _methods  # noqa: F401  gives Tensor its operators
+from . import optim
+from .gradcheck import GradcheckError, gradcheck, gradcheck_module
+from .ops import *  # noqa: F403  the primitives, under NumPy's names
+from .ops import __all__ as _primitives
+from .tape import Entry, Tape, no_grad
+from .tensor import Tensor
+
+__all__ = [
+    "Entry",
+    "GradcheckError",
+    "Tape",
+    "Tensor",
+    "gradcheck",
+    "gradcheck_module",
+    "no_grad",
+    "optim",
+    # As in NumPy, `from minigrad import *` leaves Python's own abs, max, min and sum alone.
+    *(name for name in _primitives if name not in ("abs", "max", "min", "sum")),
+]

@@ -1,0 +1,96 @@
+"""Arithmetic on two operands: + - * / ** -x and @, with NumPy's broadcasting.
+
+Each function computes its result and states, beside it, how a gradient ``g`` of the result becomes the
+gradients of the operands. Where broadcasting stretched an operand, the tape sums its gradient back.
+"""
+
+from __future__ import annotations
+
+import operator
+
+import numpy as np
+
+from ..tape import record
+from ..tensor import Tensor
+from .operands import Operand, array_of, broadcast
+
+
+def add(x: Operand, y: Operand) -> Tensor:
+    """x + y, elementwise."""
+    value = broadcast("add", operator.add, array_of(x), array_of(y))
+    return record("add", value, (x, y), (lambda g: g, lambda g: g), "d_x = g, d_y = g")
+
+
+def subtract(x: Operand, y: Operand) -> Tensor:
+    """x - y, elementwise."""
+    value = broadcast("subtract", operator.sub, array_of(x), array_of(y))
+    return record("subtract", value, (x, y), (lambda g: g, lambda g: -g), "d_x = g, d_y = -g")
+
+
+def multiply(x: Operand, y: Operand) -> Tensor:
+    """x * y, elementwise."""
+    a, b = array_of(x), array_of(y)
+    value = broadcast("multiply", operator.mul, a, b)
+    return record("multiply", value, (x, y), (lambda g: g * b, lambda g: g * a), "d_x = g * y, d_y = g * x")
+
+
+def divide(x: Operand, y: Operand) -> Tensor:
+    """x / y, elementwise."""
+    a, b = array_of(x), array_of(y)
+    value = broadcast("divide", operator.truediv, a, b)
+    vjps = (lambda g: g / b, lambda g: -g * a / (b * b))
+    return record("divide", value, (x, y), vjps, "d_x = g / y, d_y = -g * x / y**2")
+
+
+def power(x: Operand, y: Operand) -> Tensor:
+    """x ** y, elementwise.
+
+    The gradient of ``x`` is 0 where ``y`` is 0, and the gradient of ``y`` is 0 where ``x`` is 0: the
+    limits, where the formula alone would give 0 * infinity. For ``x < 0`` the gradient of ``y`` is nan.
+    """
+    a, b = array_of(x), array_of(y)
+    value = broadcast("power", operator.pow, a, b)
+    vjps = (
+        lambda g: g * b * a ** np.where(np.equal(b, 0), 1, np.subtract(b, 1)).astype(value.dtype),
+        lambda g: g * value * np.log(np.where(np.equal(a, 0), 1, a)).astype(value.dtype),
+    )
+    return record("power", value, (x, y), vjps, "d_x = g * y * x**(y - 1), d_y = g * x**y * log(x)")
+
+
+def negative(x: Operand) -> Tensor:
+    """-x, elementwise."""
+    return record("negative", np.negative(array_of(x)), (x,), (lambda g: -g,), "d_x = -g")
+
+
+def matmul(x: Operand, y: Operand) -> Tensor:
+    """x @ y: the product of vectors, matrices, or stacks of matrices, as ``np.matmul``.
+
+    Shapes (..., n, k) @ (..., k, m) -> (..., n, m), leading axes broadcast. A 1-d ``x`` counts as a row and a 1-d
+    ``y`` as a column, and that axis is left out of the result.
+
+    Raises:
+        ValueError: scalars, or lengths that don't match.
+    """
+    a, b = np.asarray(array_of(x)), np.asarray(array_of(y))
+    try:
+        value = np.matmul(a, b)
+    except ValueError:
+        raise ValueError(
+            f"matmul: shapes {a.shape} @ {b.shape} do not fit: both need an axis or more, the last axis of the left "
+            "must be as long as the second-to-last of the right (the only one, if 1-d), and stacks must broadcast"
+        ) from None
+
+    # With x as a row and y as a column, every case is the product of two (stacks of) matrices.
+    def as_matrices(g):
+        g = np.expand_dims(g, -1) if b.ndim == 1 else g
+        return np.expand_dims(g, -2) if a.ndim == 1 else g
+
+    def d_x(g):
+        d = as_matrices(g) @ (b[None] if b.ndim == 1 else b.swapaxes(-1, -2))
+        return d[..., 0, :] if a.ndim == 1 else d
+
+    def d_y(g):
+        d = (a[:, None] if a.ndim == 1 else a.swapaxes(-1, -2)) @ as_matrices(g)
+        return d[..., 0] if b.ndim == 1 else d
+
+    return record("matmul", value, (x, y), (d_x, d_y), "d_x = g @ y.T, d_y = x.T @ g")

@@ -1,0 +1,129 @@
+"""Moving values without changing them: each gradient moves the same way back."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from typing import Any
+
+import numpy as np
+
+from ..tape import record
+from ..tensor import Tensor
+from .operands import Operand, array_of
+
+
+def reshape(x: Operand, *shape: int | tuple[int, ...]) -> Tensor:
+    """The same values in another shape, given as ``reshape(x, 2, 3)`` or ``reshape(x, (2, 3))``; one length may be -1.
+
+    Raises:
+        ValueError: a shape with another number of values.
+    """
+    a = np.asarray(array_of(x))
+    value = a.reshape(*shape)
+    old = a.shape
+    return record("reshape", value, (x,), (lambda g: g.reshape(old),), "d_x = g, reshaped back", view_of=x)
+
+
+def transpose(x: Operand, *axes: int | tuple[int, ...]) -> Tensor:
+    """Axes in the given order, as ``transpose(x, 1, 0)`` or ``transpose(x, (1, 0))``; without one, reversed."""
+    a = np.asarray(array_of(x))
+    value = a.transpose(*axes)
+    order = axes[0] if len(axes) == 1 and not isinstance(axes[0], int) else axes
+    back = np.argsort([i % a.ndim for i in order]) if order else None
+    return record("transpose", value, (x,), (lambda g: np.transpose(g, back),), "d_x = g, axes put back", view_of=x)
+
+
+def swapaxes(x: Operand, axis1: int, axis2: int) -> Tensor:
+    """Two axes exchanged."""
+    value = np.swapaxes(array_of(x), axis1, axis2)
+    return record(
+        "swapaxes", value, (x,), (lambda g: np.swapaxes(g, axis1, axis2),), "d_x = g, axes swapped back", view_of=x
+    )
+
+
+def expand_dims(x: Operand, axis: int | tuple[int, ...]) -> Tensor:
+    """New axes of length 1 at the places ``axis`` of the result."""
+    value = np.expand_dims(array_of(x), axis)
+    return record(
+        "expand_dims", value, (x,), (lambda g: np.squeeze(g, axis),), "d_x = g without the new axes", view_of=x
+    )
+
+
+def squeeze(x: Operand, axis: int | tuple[int, ...] | None = None) -> Tensor:
+    """Axes of length 1 left out: those named, or all."""
+    a = np.asarray(array_of(x))
+    value = np.squeeze(a, axis)
+    old = a.shape
+    return record("squeeze", value, (x,), (lambda g: np.reshape(g, old),), "d_x = g, with the axes put back", view_of=x)
+
+
+def broadcast_to(x: Operand, shape: tuple[int, ...]) -> Tensor:
+    """Copies of ``x`` along new axes, and along axes of length 1, to fill ``shape``.
+
+    Raises:
+        ValueError: a shape that ``x`` can't be stretched to.
+    """
+    value = np.broadcast_to(array_of(x), shape)
+    return record("broadcast_to", value, (x,), (lambda g: g,), "d_x = g, summed over the copies", view_of=x)
+
+
+def getitem(x: Operand, index: Any) -> Tensor:
+    """x[index]: ints, slices, ``...``, ``None``, integer and boolean arrays, as in NumPy.
+
+    An element picked twice gets both gradients.
+
+    Raises:
+        IndexError: an index out of range, too many, or of a type that can't index.
+    """
+    a = np.asarray(array_of(x))
+    parts = tuple(
+        array_of(i) if isinstance(i, Tensor) else i for i in (index if isinstance(index, tuple) else (index,))
+    )
+    value = a[parts]
+    shape = a.shape
+    basic = all(i is None or i is Ellipsis or isinstance(i, (int, np.integer, slice)) for i in parts)
+    basic = basic and not any(isinstance(i, (bool, np.bool_)) for i in parts)
+
+    def d_x(g):
+        d = np.zeros(shape, g.dtype)
+        if basic:
+            d[parts] = g
+        else:
+            np.add.at(d, parts, g)  # unlike d[parts] += g, adds once for each time an element was picked
+        return d
+
+    rule = "d_x = g at the indexed places, 0 elsewhere"
+    return record("getitem", value, (x,), (d_x,), rule, view_of=x if basic else None)
+
+
+def concatenate(tensors: Sequence[Operand], axis: int = 0) -> Tensor:
+    """Join tensors along an axis they have.
+
+    Raises:
+        ValueError: no tensors, or lengths that differ along another axis.
+    """
+    arrays = [np.asarray(array_of(x)) for x in tensors]
+    value = np.concatenate(arrays, axis)
+    ends = np.cumsum([a.shape[axis] for a in arrays])
+    vjps = tuple(_take(axis, slice(end - a.shape[axis], end)) for a, end in zip(arrays, ends, strict=True))
+    return record("concatenate", value, tuple(tensors), vjps, "d of each input = its part of g")
+
+
+def stack(tensors: Sequence[Operand], axis: int = 0) -> Tensor:
+    """Join tensors of one shape along a new axis.
+
+    Raises:
+        ValueError: no tensors, or shapes that differ.
+    """
+    value = np.stack([np.asarray(array_of(x)) for x in tensors], axis)
+    vjps = tuple(_take(axis, i) for i in range(len(tensors)))
+    return record("stack", value, tuple(tensors), vjps, "d of each input = its slice of g")
+
+
+def _take(axis, part):
+    """The vjp of one joined input: its part of ``g`` along ``axis``."""
+    return lambda g: (
+        np.moveaxis(np.moveaxis(g, axis, 0)[part], 0, axis)
+        if isinstance(part, slice)
+        else np.moveaxis(g, axis, 0)[part]
+    )

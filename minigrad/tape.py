@@ -1,0 +1,374 @@
+"""The tape: recording what is computed, and reading it in reverse to get gradients.
+
+An operation on tensors that require gradients is *recorded*: its result carries an ``Entry`` that
+says which operation it was, on which inputs, and how a gradient of the result becomes gradients of
+the inputs. ``backward`` collects the entries that a result depends on and reads them in reverse.
+
+An entry belongs to the tensor that it computed and knows only its inputs, so there are no reference
+cycles, and a tape that nobody holds is freed at once.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import itertools
+import threading
+from collections.abc import Callable, Iterator
+from operator import attrgetter
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+
+from .tensor import Tensor, changed_since, clock, describe, start
+
+if TYPE_CHECKING:
+    from numpy.typing import ArrayLike
+
+
+class _Mode(threading.local):
+    recording = True  # each thread starts with this and changes only its own
+
+
+_mode = _Mode()
+
+
+class no_grad(contextlib.ContextDecorator):  # lower case, because it reads as a statement: with no_grad():
+    """Record nothing, in this thread: a context manager, and a decorator.
+
+    >>> with no_grad():
+    ...     accuracy = (model(x).data.argmax(1) == labels).mean()
+    """
+
+    def __init__(self) -> None:
+        self._before: list[bool] = []  # a stack, so that one object can be entered again inside itself
+
+    def __enter__(self) -> None:
+        self._before.append(_mode.recording)
+        _mode.recording = False
+
+    def __exit__(self, *exception: object) -> None:
+        _mode.recording = self._before.pop()
+
+
+def recording() -> bool:
+    """Whether this thread is recording now, that is, not inside ``no_grad``."""
+    return _mode.recording
+
+
+class Entry:
+    """One line of the tape.
+
+    Attributes:
+        number: its place in the order of recording.
+        op: the operation's name.
+        inputs: the operands in order, Tensors or constants.
+        needs: for each input, whether a gradient is wanted. A gradient nobody needs isn't computed.
+        vjp: the vector-Jacobian product. Either one function for each input, from the gradient of the
+            result to that input's gradient, or one function ``vjp(g, needs)`` that returns them all.
+            It never writes to ``g``, and returns ``g``, a view of it, or an array that it doesn't keep.
+        rule: the vjp in words, ``g`` being the gradient of the result.
+    """
+
+    __slots__ = ("number", "op", "inputs", "needs", "vjp", "rule")
+
+    def __repr__(self) -> str:
+        return f"Entry({self.number}: {self.op}, {self.rule})"
+
+    def send(self, g: np.ndarray) -> list[tuple[Tensor, np.ndarray]]:
+        """Each input that needs a gradient, with the gradient that this entry sends it."""
+        together = None if type(self.vjp) is tuple else self.vjp(g, self.needs)
+        sent = []
+        for i, need in enumerate(self.needs):
+            if need:
+                x = self.inputs[i]
+                d = self.vjp[i](g) if together is None else together[i]
+                if d.shape != x._data.shape:
+                    d = unbroadcast(d, x._data.shape)
+                if d.dtype is not x._data.dtype:
+                    d = d.astype(x._data.dtype)
+                sent.append((x, d))
+        return sent
+
+
+RELEASED = Entry()  # takes the place of an entry that backward has used
+
+
+def record(
+    op: str,
+    value: np.ndarray,
+    inputs: tuple[Any, ...],
+    vjp: tuple[Callable, ...] | Callable,
+    rule: str,
+    view_of: Tensor | None = None,
+) -> Tensor:
+    """The result of an operation as a Tensor, with its tape entry if any input requires a gradient.
+
+    ``view_of`` names the input whose memory the result may share. For the other arguments see ``Entry``.
+    """
+    result = start(_new(Tensor), value)
+    if isinstance(view_of, Tensor):
+        result._owner = view_of if view_of._owner is None else view_of._owner
+    if _mode.recording:
+        needs = [isinstance(x, Tensor) and x._requires_grad for x in inputs]
+        if True in needs:
+            entry = result._entry = _new(Entry)
+            entry.number = result._used = next(clock)
+            entry.op, entry.inputs, entry.needs, entry.vjp, entry.rule = op, inputs, needs, vjp, rule
+            result._requires_grad = True
+            for x in inputs:
+                if isinstance(x, Tensor):
+                    (x if x._owner is None else x._owner)._used = entry.number
+    return result
+
+
+_new = object.__new__  # skips __init__, whose checks are for users' data
+
+
+def unbroadcast(d: np.ndarray, shape: tuple[int, ...]) -> np.ndarray:
+    """Sum a gradient down to the shape that broadcasting stretched.
+
+    Forward, every copy of a stretched value took part in the result; so its gradient is the sum over the copies.
+    """
+    extra = d.ndim - len(shape)
+    stretched = tuple(range(extra)) + tuple(i + extra for i, length in enumerate(shape) if length == 1)
+    return d.sum(stretched).reshape(shape)
+
+
+def results_on_tape(result: Tensor) -> list[Tensor]:
+    """The computed tensors that ``result`` depends on, itself included, in the order of recording.
+
+    Raises:
+        RuntimeError: a part of the tape was released by an earlier ``backward``, or an array that
+            an entry still needs has been changed since.
+    """
+    if result._entry is None:
+        return []
+    found, seen, todo = [], {id(result)}, [result]
+    while todo:
+        tensor = todo.pop()
+        entry = tensor._entry
+        if entry is RELEASED:
+            raise RuntimeError(
+                f"the tape of {describe(tensor)} was already used by backward() and released: "
+                "compute it again, or add up the losses and call backward() once"
+            )
+        found.append(tensor)
+        for x, need in zip(entry.inputs, entry.needs):  # noqa: B905  as long as each other by construction
+            if need and x._entry is not None and id(x) not in seen:
+                seen.add(id(x))
+                todo.append(x)
+    found.sort(key=attrgetter("_entry.number"))
+    if found and Tensor.last_change > found[0]._entry.number:
+        _refuse_changed(found)
+    return found
+
+
+def _refuse_changed(results: list[Tensor]) -> None:
+    for position, result in enumerate(results, 1):
+        entry = result._entry
+        for x in (*entry.inputs, result):
+            if isinstance(x, Tensor) and changed_since(x, entry.number) and _holds(entry, x._data):
+                raise RuntimeError(
+                    f"{describe(x)} was changed in place after entry {position} of the tape ({entry.op}) was "
+                    "recorded, and that entry needs its old values for the gradient: "
+                    "call backward() before changing it, or compute the result again"
+                )
+
+
+def _holds(entry: Entry, array: np.ndarray) -> bool:
+    """Whether an entry's vjp needs this array: what a function needs later is in its closure."""
+    for function in entry.vjp if type(entry.vjp) is tuple else (entry.vjp,):
+        for cell in function.__closure__ or ():
+            held = cell.cell_contents
+            if isinstance(held, np.ndarray) and np.may_share_memory(held, array):
+                return True
+    return False
+
+
+def first_gradient(result: Tensor, gradient: ArrayLike | None) -> np.ndarray:
+    """The gradient that the walk starts with: ones for a single value, otherwise what the caller gave."""
+    if not result._requires_grad:
+        raise RuntimeError(
+            f"backward() on {describe(result)}, which depends on nothing that requires a gradient: "
+            "give a parameter requires_grad=True, and compute the result outside no_grad()"
+        )
+    if gradient is None:
+        if result.size != 1:
+            raise RuntimeError(
+                f"backward() on {describe(result)}, which has {result.size} values: give backward(gradient) "
+                "the weight of each, or reduce the tensor to one value first, with sum() or mean()"
+            )
+        return np.ones(result.shape, result.dtype)
+    g = np.array(gradient._data if isinstance(gradient, Tensor) else gradient, dtype=result.dtype)
+    if g.shape != result.shape:
+        raise ValueError(f"backward(gradient) on {describe(result)} takes shape {result.shape}, got {g.shape}")
+    return g
+
+
+def accumulate(tensor: Tensor, d: np.ndarray, g: np.ndarray | None = None) -> None:
+    """Add ``d`` to a tensor's ``grad``, which always has memory of its own.
+
+    The first contribution is kept as it is only if nothing else can see it: not ``g``, which others
+    may have been sent too, and not a view.
+    """
+    if tensor.grad is not None:
+        tensor.grad += d
+    elif g is None or d is g or d.base is not None or not isinstance(d, np.ndarray):
+        tensor.grad = np.array(d)
+    else:
+        tensor.grad = d
+
+
+def backward(result: Tensor, gradient: ArrayLike | None = None) -> None:
+    """Add to the ``grad`` of every leaf below ``result`` the gradient of ``sum(gradient * result)``.
+
+    Leaves are the tensors made by hand with ``requires_grad=True``; intermediate results keep theirs
+    only after ``retain_grad``. The tape is released on the way: a second ``backward`` through the same
+    entries raises, as in PyTorch.
+
+    Args:
+        gradient: an array of ``result``'s shape; may be left out if ``result`` has one value, and is then 1.
+
+    Raises:
+        RuntimeError: ``result`` requires no gradient, or has several values and no gradient was given;
+            its tape was released; or an array was changed in place that an entry still needs.
+        ValueError: ``gradient`` has another shape than ``result``.
+    """
+    g = first_gradient(result, gradient)
+    if result._entry is None:
+        accumulate(result, g)
+        return
+    results = results_on_tape(result)
+    arrived = {id(result): g}  # for each result, the sum of the gradients sent to it so far
+    while results:
+        tensor = results.pop()
+        entry, tensor._entry = tensor._entry, RELEASED
+        g = arrived.pop(id(tensor))  # complete: whoever used this tensor was recorded after it
+        if tensor._retains_grad:
+            accumulate(tensor, g)
+        for x, d in entry.send(g):
+            if x._entry is None:
+                accumulate(x, d, g)
+            elif id(x) in arrived:
+                arrived[id(x)] = arrived[id(x)] + d  # not +=: the array may be shared
+            else:
+                arrived[id(x)] = d
+
+
+class Step:
+    """One step of the walk back, for looking at: ``print(step)``.
+
+    Attributes:
+        number: the entry's place on the tape, from 1.
+        entry: the ``Entry``.
+        gradient: the gradient that arrived at its result.
+        sent: list of (name, input, gradient sent to it, all that has reached the input so far).
+    """
+
+    def __init__(self, number, name, entry, gradient, sent) -> None:
+        self.number = number
+        self.name = name
+        self.entry = entry
+        self.gradient = gradient
+        self.sent = sent
+
+    def __str__(self) -> str:
+        lines = [
+            f"{self.name} = {self.entry.op}    rule: {self.entry.rule}",
+            f"  g = {_summary(self.gradient)}",
+        ]
+        for name, _, d, total in self.sent:
+            lines.append(f"  to {name}: {_summary(d)}    so far {_summary(total)}")
+        return "\n".join(lines)
+
+
+def _summary(array: np.ndarray) -> str:
+    """A small array's values on one line; of a larger one the shape, norm and range."""
+    array = np.asarray(array)
+    if array.size <= 6:
+        return " ".join(np.array2string(array, precision=4, separator=", ").split())
+    norm = np.linalg.norm(array.ravel())
+    return f"shape {array.shape}, norm {norm:.4g}, from {array.min():.4g} to {array.max():.4g}"
+
+
+class Tape:
+    """The entries that a result depends on, in the order of recording: ``len``, iteration, ``print``.
+
+    A Tape that you hold stays whole after ``backward``: it can still be printed and stepped through.
+
+    Raises:
+        RuntimeError: as ``backward``, for a released or changed tape.
+    """
+
+    def __init__(self, result: Tensor) -> None:
+        self.result = result
+        self.results = results_on_tape(result)
+        self.entries = [tensor._entry for tensor in self.results]
+        self._names = self._name_tensors()
+
+    def __len__(self) -> int:
+        return len(self.entries)
+
+    def __iter__(self) -> Iterator[Entry]:
+        return iter(self.entries)
+
+    def _name_tensors(self) -> dict[int, str]:
+        """A distinct name for each tensor: its own name, or %1, %2, ... for results and leaf1, ... for leaves."""
+        names = {id(result): result.name or f"%{number}" for number, result in enumerate(self.results, 1)}
+        unnamed = 0
+        for entry in self.entries:
+            for x, need in zip(entry.inputs, entry.needs, strict=True):
+                if id(x) not in names and (need or getattr(x, "name", None)):
+                    unnamed += not x.name
+                    names[id(x)] = x.name or f"leaf{unnamed}"
+        taken = set()
+        for key, name in names.items():
+            copies = itertools.count(2)
+            while names[key] in taken:
+                names[key] = f"{name}#{next(copies)}"
+            taken.add(names[key])
+        return names
+
+    def name_of(self, x: Any) -> str:
+        """What the table calls an operand: a tensor's name or number, a constant's value or shape."""
+        if id(x) in self._names:
+            return self._names[id(x)]
+        x = np.asarray(x)
+        return f"{x.item():.4g}" if x.size == 1 else f"constant{x.shape}"
+
+    def __str__(self) -> str:
+        rows = [("#", "result", "operation", "inputs", "shape", "rule")]
+        for number, (entry, result) in enumerate(zip(self.entries, self.results, strict=True), 1):
+            inputs = ", ".join(self.name_of(x) for x in entry.inputs)
+            rows.append((str(number), self.name_of(result), entry.op, inputs, str(result.shape), entry.rule))
+        widths = [max(map(len, column)) for column in zip(*rows, strict=True)]
+        lines = ["  ".join(cell.ljust(width) for cell, width in zip(row, widths, strict=True)).rstrip() for row in rows]
+        lines.insert(1, "-" * max(map(len, lines)))
+        return "\n".join(lines)
+
+    def steps(self, gradient: ArrayLike | None = None) -> Iterator[Step]:
+        """``backward`` in slow motion: yields a ``Step`` an entry, the last entry first.
+
+        Stepping to the end adds the same gradients to the leaves' ``grad`` as ``backward(gradient)``.
+        It doesn't release the tape.
+        """
+        g = first_gradient(self.result, gradient)
+        if not self.entries:
+            accumulate(self.result, g)
+            return
+        computed = {id(tensor) for tensor in self.results}
+        arrived = {id(self.result): g}
+        for number in range(len(self.entries), 0, -1):
+            entry, tensor = self.entries[number - 1], self.results[number - 1]
+            g = arrived.pop(id(tensor))
+            if tensor._retains_grad:
+                accumulate(tensor, g)
+            sent = []
+            for x, d in entry.send(g):
+                if id(x) in computed:
+                    arrived[id(x)] = arrived[id(x)] + d if id(x) in arrived else d
+                else:
+                    accumulate(x, d)
+                total = arrived.get(id(x), x.grad)
+                sent.append((self.name_of(x), x, np.array(d), np.array(total)))
+            yield Step(number, self.name_of(tensor), entry, np.array(g), sent)
