@@ -1,0 +1,428 @@
+"""Batch normalization, to be read beside the paper.
+
+S. Ioffe, C. Szegedy, *Batch Normalization: Accelerating Deep Network Training by Reducing Internal
+Covariate Shift*, arXiv 1502.03167. Names in this file are the paper's: ``x_hat``, ``gamma`` and ``beta``
+(PyTorch's ``weight`` and ``bias``), ``mean`` and ``var`` of the mini-batch, ``m`` values for each channel,
+and ``d_something`` for the gradient of the loss with respect to something. ``std`` is sqrt(var + eps).
+"""
+
+from __future__ import annotations
+
+import copy
+import functools
+import math
+from collections.abc import Iterable
+from typing import TYPE_CHECKING
+
+import numpy as np
+
+from minigrad import Tensor, no_grad
+from minigrad.ops.operands import Operand, array_of
+from minigrad.tape import record
+
+from .linear import Linear, column_sums
+from .module import Module, Parameter, Sequential
+
+if TYPE_CHECKING:
+    from numpy.typing import DTypeLike
+
+
+@functools.lru_cache(maxsize=16)
+def _identity(channels: int, dtype: str) -> tuple[np.ndarray, np.ndarray]:
+    """gamma and beta that change nothing, for where there are none to learn."""
+    return np.ones(channels, dtype), np.zeros(channels, dtype)
+
+
+def _channel_last(x: np.ndarray, channels_last: bool) -> np.ndarray:
+    """A view of ``x`` with the channel as last axis, so that (C,) arrays broadcast: (m, C), or (N, L, C)."""
+    if x.ndim == 2:
+        return x
+    if channels_last:
+        return x.reshape(-1, x.shape[-1])
+    return x.reshape(*x.shape[:2], math.prod(x.shape[2:])).swapaxes(1, 2)
+
+
+def _channel_back(view: np.ndarray, shape: tuple[int, ...]) -> np.ndarray:
+    """Undo ``_channel_last``: the result in the input's shape."""
+    return (view if view.ndim == 2 else view.swapaxes(1, 2)).reshape(shape)
+
+
+def _sum(x: np.ndarray) -> np.ndarray:
+    """Sum over all axes but the last: shape (C,)."""
+    return column_sums(x if x.ndim == 2 else x.sum(axis=1))
+
+
+def _sum_of_product(x: np.ndarray, y: np.ndarray) -> np.ndarray:
+    """sum(x * y) over all axes but the last, without storing x * y: shape (C,)."""
+    return np.einsum("mc,mc->c" if x.ndim == 2 else "nlc,nlc->c", x, y)
+
+
+def batch_norm(
+    x: Operand,
+    running_mean: np.ndarray | None,
+    running_var: np.ndarray | None,
+    weight: Operand | None = None,
+    bias: Operand | None = None,
+    training: bool = False,
+    momentum: float = 0.1,
+    eps: float = 1e-5,
+    *,
+    channels_last: bool = False,
+) -> Tensor:
+    """Normalize each channel, as ``torch.nn.functional.batch_norm``; one tape entry.
+
+    In training, with the mini-batch's own statistics (the paper's algorithm 1), sums over all axes but the channel's::
+
+        mean = sum(x) / m,   var = sum((x - mean)**2) / m
+        y = weight * (x - mean) / sqrt(var + eps) + bias
+
+    and ``running = (1 - momentum) * running + momentum * batch``, the variance with the factor m/(m-1). In
+    evaluation, with ``running_mean`` and ``running_var`` as constants.
+
+    Args:
+        x: shape (N, C) or (N, C, ...); with ``channels_last``, (N, ..., C).
+        running_mean, running_var: arrays of shape (C,), changed in place in training; None to keep none.
+        weight, bias: gamma and beta, shape (C,), or None for 1 and 0.
+
+    Raises:
+        ValueError: fewer than 2 axes, arrays that aren't (C,), fewer than 2 values for each channel in training,
+            or no running statistics in evaluation.
+    """
+    a = np.asarray(array_of(x))
+    if a.ndim < 2:
+        raise ValueError(f"batch_norm expects shape (N, C) or (N, C, ...), got {a.shape}")
+    channels = a.shape[-1 if channels_last else 1]
+    one, zero = _identity(channels, a.dtype.char)
+    weight, bias = one if weight is None else weight, zero if bias is None else bias
+    running = () if running_mean is None or running_var is None else (array_of(running_mean), array_of(running_var))
+    for name, array in zip(("weight", "bias", "running_mean", "running_var"), (weight, bias, *running), strict=False):
+        if array.shape != (channels,):
+            raise ValueError(
+                f"batch_norm: {name} must have shape ({channels},), a value for each channel of an input of shape "
+                f"{a.shape}, got {array.shape}"
+            )
+    if training:
+        return _normalize_with_batch(x, a, weight, bias, running, momentum, eps, channels_last)
+    if not running:
+        raise ValueError("batch_norm: evaluation (training=False) needs running_mean and running_var")
+    return _normalize_with_constants(x, a, weight, bias, *running, eps, channels_last)
+
+
+def _normalize_with_batch(x, a, weight, bias, running, momentum, eps, channels_last):
+    """Algorithm 1, and the paper's chain rule (section 3) as its backward."""
+    u, gamma, beta = _channel_last(a, channels_last), array_of(weight), array_of(bias)
+    m = u.size // len(gamma) if len(gamma) else 0
+    if m < 2:
+        raise ValueError(
+            f"batch_norm: training needs 2 or more values for each channel, got {m} in an input of shape {a.shape}: "
+            "with one, x - mean is always 0; use a larger batch, or eval()"
+        )
+
+    mean = _sum(u) / m
+    centered = u - mean  # x - mean
+    var = _sum_of_product(centered, centered) / m
+    std = np.sqrt(var + eps)
+    # y = gamma * x_hat + beta. x_hat = centered / std is never stored: gamma / std is just one number a channel.
+    scale = gamma / std
+    y = centered * scale
+    y += beta
+
+    if running:
+        running_mean, running_var = running
+        running_mean += momentum * (mean - running_mean)
+        running_var += momentum * (var * (m / (m - 1)) - running_var)
+
+    def backward(g, needs):
+        d_y = _channel_last(g, channels_last)
+        d_gamma = _sum_of_product(d_y, centered) / std  # sum(d_y * x_hat)
+        d_beta = _sum(d_y)
+        if not needs[0]:
+            return None, d_gamma, d_beta
+        # d_x_hat is d_y * gamma, and gamma is the same for a whole channel. So, in d_var, sum(d_x_hat * (x - mean))
+        # is gamma * std * d_gamma; times -1/2 * std**-3 that is:
+        d_var = scale * d_gamma * (-1 / 2) / std
+        # In d_mean, sum(d_x_hat) is gamma * d_beta, and the path through the variance adds nothing: sum(x - mean) is 0.
+        d_mean = -scale * d_beta
+        d_x = d_y * scale  # d_x_hat / std
+        d_x += centered * (d_var * (2 / m))
+        d_x += d_mean / m
+        return _channel_back(d_x, g.shape), d_gamma, d_beta
+
+    rule = "the six lines of the paper's section 3"
+    return record("batch_norm", _channel_back(y, a.shape), (x, weight, bias), backward, rule)
+
+
+def _normalize_with_constants(x, a, weight, bias, running_mean, running_var, eps, channels_last):
+    """One multiply-add: y = x * scale + shift, with the statistics as constants, so d_x = d_y * scale."""
+    u = _channel_last(a, channels_last)
+    mean, std = np.array(running_mean), np.sqrt(running_var + eps)  # copies: a later batch changes them in place
+    scale, shift = scale_and_shift(running_mean, running_var, array_of(weight), array_of(bias), eps)
+    y = u * scale
+    y += shift
+
+    def backward(g, needs):
+        d_y = _channel_last(g, channels_last)
+        d_x = _channel_back(d_y * scale, g.shape) if needs[0] else None
+        d_beta = _sum(d_y)
+        d_gamma = (_sum_of_product(d_y, u) - mean * d_beta) / std  # sum(d_y * x_hat)
+        return d_x, d_gamma, d_beta
+
+    rule = "d_x = g * scale, d_gamma = sum(g * x_hat), d_beta = sum(g); the statistics are constants"
+    return record("batch_norm", _channel_back(y, a.shape), (x, weight, bias), backward, rule)
+
+
+def scale_and_shift(
+    running_mean: np.ndarray, running_var: np.ndarray, gamma: np.ndarray, beta: np.ndarray, eps: float = 1e-5
+) -> tuple[np.ndarray, np.ndarray]:
+    """The (C,) arrays with which evaluation is y = x * scale + shift (the paper's algorithm 2, line 11).
+
+    scale = gamma / sqrt(running_var + eps), shift = beta - running_mean * scale.
+    """
+    scale = gamma / np.sqrt(running_var + eps)
+    return scale, beta - running_mean * scale
+
+
+def batch_norm_backward(
+    d_y: np.ndarray,
+    x: np.ndarray,
+    gamma: np.ndarray | None = None,
+    eps: float = 1e-5,
+    *,
+    channels_last: bool = False,
+) -> dict[str, np.ndarray]:
+    """The six gradients of the paper's section 3 for a training batch, in plain NumPy, nothing shared or skipped.
+
+    Args:
+        d_y: gradient of the loss with respect to y, of x's shape.
+        x: shape (N, C) or (N, C, ...); with ``channels_last``, (N, ..., C).
+        gamma: shape (C,), or None for 1.
+
+    Returns:
+        ``d_x_hat`` and ``d_x`` of x's shape; ``d_var``, ``d_mean``, ``d_gamma``, ``d_beta`` of shape (C,).
+    """
+    channel = x.ndim - 1 if channels_last else 1
+    axes = tuple(axis for axis in range(x.ndim) if axis != channel)
+    shape = tuple(-1 if axis == channel else 1 for axis in range(x.ndim))
+    m = x.size // x.shape[channel]
+    mean = x.mean(axes).reshape(shape)
+    var = x.var(axes).reshape(shape)
+    x_hat = (x - mean) / np.sqrt(var + eps)
+    gamma = np.ones_like(mean) if gamma is None else gamma.reshape(shape)
+
+    def total(values):
+        return values.sum(axes).reshape(shape)
+
+    d_x_hat = d_y * gamma
+    d_var = total(d_x_hat * (x - mean)) * -1 / 2 * (var + eps) ** (-3 / 2)
+    d_mean = total(d_x_hat) * -1 / np.sqrt(var + eps) + d_var * total(-2 * (x - mean)) / m
+    d_x = d_x_hat / np.sqrt(var + eps) + d_var * 2 * (x - mean) / m + d_mean / m
+    d_gamma = total(d_y * x_hat)
+    d_beta = total(d_y)
+    return {
+        "d_x_hat": d_x_hat,
+        "d_var": d_var.ravel(),
+        "d_mean": d_mean.ravel(),
+        "d_x": d_x,
+        "d_gamma": d_gamma.ravel(),
+        "d_beta": d_beta.ravel(),
+    }
+
+
+class _BatchNorm(Module):
+    """What the three classes share; they differ only in the number of axes that they accept."""
+
+    spatial_axes: dict[int, str]  # number of axes: those of them that are neither batch nor channel
+
+    def __init__(
+        self,
+        num_features: int,
+        eps: float = 1e-5,
+        momentum: float | None = 0.1,
+        affine: bool = True,
+        track_running_stats: bool = True,
+        *,
+        channels_last: bool = False,
+        dtype: DTypeLike = np.float32,
+    ) -> None:
+        super().__init__()
+        if num_features < 1:
+            raise ValueError(f"{type(self).__name__}({num_features}): the number of features must be 1 or more")
+        self.num_features, self.eps, self.momentum = num_features, eps, momentum
+        self.affine, self.track_running_stats, self.channels_last = affine, track_running_stats, channels_last
+        self.weight = Parameter(np.ones(num_features), dtype) if affine else None
+        self.bias = Parameter(np.zeros(num_features), dtype) if affine else None
+        tracked = track_running_stats
+        self.register_buffer("running_mean", np.zeros(num_features, dtype) if tracked else None)
+        self.register_buffer("running_var", np.ones(num_features, dtype) if tracked else None)
+        self.register_buffer("num_batches_tracked", np.zeros((), np.int64) if tracked else None)
+
+    def reset_running_stats(self) -> None:
+        """Put the running statistics back to mean 0, variance 1, no batches."""
+        if self.track_running_stats:
+            self.running_mean[...] = 0
+            self.running_var[...] = 1
+            self.num_batches_tracked[...] = 0
+
+    def forward(self, x: Operand) -> Tensor:
+        a = np.asarray(array_of(x))
+        if a.ndim not in self.spatial_axes or a.shape[-1 if self.channels_last else 1] != self.num_features:
+            form = "(N{}, C)" if self.channels_last else "(N, C{})"
+            shapes = " or ".join(form.format(spatial) for spatial in self.spatial_axes.values())
+            raise ValueError(
+                f"{type(self).__name__} expects shape {shapes} with C = {self.num_features}, got {a.shape}"
+            )
+        weight, bias = (self.weight, self.bias) if self.affine else _identity(self.num_features, a.dtype.char)
+        if not self.training and self.track_running_stats:
+            return _normalize_with_constants(
+                x, a, weight, bias, self.running_mean, self.running_var, self.eps, self.channels_last
+            )
+        updates = self.track_running_stats
+        running = (self.running_mean, self.running_var) if updates else ()
+        momentum = self.momentum
+        if momentum is None and updates:
+            momentum = 1 / (self.num_batches_tracked + 1)  # makes the update a plain average of all batches
+        y = _normalize_with_batch(x, a, weight, bias, running, momentum, self.eps, self.channels_last)
+        if updates:
+            self.num_batches_tracked[...] += 1
+        return y
+
+    def extra_repr(self) -> str:
+        return (
+            f"{self.num_features}, eps={self.eps}, momentum={self.momentum}, affine={self.affine}, "
+            f"track_running_stats={self.track_running_stats}" + (", channels_last=True" if self.channels_last else "")
+        )
+
+
+class BatchNorm1d(_BatchNorm):
+    """Batch normalization of (N, C) or (N, C, L), with ``channels_last`` (N, L, C); as ``torch.nn.BatchNorm1d``.
+
+    y = weight * (x - mean) / sqrt(var + eps) + bias, for each channel. Where mean and var come from:
+
+    ============  =====================  ======================  =====================================
+    ``training``  track_running_stats    normalizes with         running statistics
+    ============  =====================  ======================  =====================================
+    True          True                   the batch               updated, ``num_batches_tracked += 1``
+    True          False                  the batch               none kept
+    False         True                   running statistics      untouched
+    False         False                  the batch               none kept
+    ============  =====================  ======================  =====================================
+
+    The update happens in ``forward``, whether or not an optimizer steps afterwards:
+    ``new = (1 - momentum) * old + momentum * batch``, with the unbiased batch variance (m/(m-1)). What
+    TensorFlow calls ``momentum`` or ``decay`` is ``1 - momentum`` here; its defaults are decay 0.99, so
+    ``momentum=0.01``, and ``eps=1e-3``.
+
+    To freeze the statistics while the rest trains, call ``eval()`` on this layer after ``model.train()``.
+
+    Args:
+        num_features: C.
+        eps: added to the variance, so that a constant channel doesn't divide by 0.
+        momentum: weight of the newest batch in the running statistics; None for the plain average of all batches.
+        affine: learn ``weight`` (gamma, starts at 1) and ``bias`` (beta, starts at 0), of shape (C,).
+        track_running_stats: keep ``running_mean`` and ``running_var`` for evaluation.
+        channels_last: the channel is the last axis instead of the second.
+
+    Raises:
+        ValueError: an input of other shape, or with one value for each channel where the batch normalizes.
+    """
+
+    spatial_axes = {2: "", 3: ", L"}
+
+
+class BatchNorm2d(_BatchNorm):
+    """Batch normalization of (N, C, H, W), with ``channels_last`` (N, H, W, C); otherwise as ``BatchNorm1d``."""
+
+    spatial_axes = {4: ", H, W"}
+
+
+class BatchNorm3d(_BatchNorm):
+    """Batch normalization of (N, C, D, H, W), with ``channels_last`` (N, D, H, W, C); otherwise as ``BatchNorm1d``."""
+
+    spatial_axes = {5: ", D, H, W"}
+
+
+def update_bn(model: Module, batches: Iterable) -> None:
+    """Estimate every BatchNorm's statistics afresh, over many mini-batches: the paper's algorithm 2, lines 7-10.
+
+    ``running_mean`` becomes the average of the batches' means and ``running_var`` that of their unbiased
+    variances, m/(m-1) * var. BatchNorm layers normalize with each batch, as in training; everything
+    else, such as dropout, is as in evaluation. Modes and momenta are put back afterwards.
+
+    Args:
+        batches: inputs of the model, or tuples or lists that begin with one, such as (images, labels).
+
+    Raises:
+        ValueError: no batches, or a model without running statistics; the old statistics then stay.
+    """
+    norms = [m for m in model.modules() if isinstance(m, _BatchNorm) and m.track_running_stats]
+    if not norms:
+        raise ValueError(f"update_bn: no BatchNorm in this {type(model).__name__} keeps running statistics")
+    modes = [(module, module.training) for module in model.modules()]
+    momenta = [(norm, norm.momentum) for norm in norms]
+    before = model.state_dict()
+    done = False
+    try:
+        model.eval()
+        for norm in norms:
+            norm.train().reset_running_stats()
+            norm.momentum = None
+        with no_grad():
+            for batch in batches:
+                model(batch[0] if isinstance(batch, (tuple, list)) else batch)
+                done = True
+        if not done:
+            raise ValueError("update_bn got no batches; give a list, or a fresh generator")
+    except BaseException:
+        model.load_state_dict(before)
+        raise
+    finally:
+        for module, training in modes:
+            module.training = training
+        for norm, momentum in momenta:
+            norm.momentum = momentum
+
+
+def fold_batchnorm(model: Module) -> Module:
+    """A copy for inference in which each BatchNorm right after a Linear has been merged into it.
+
+    Evaluation's BatchNorm is y * scale + shift, so the two layers are one Linear with
+    ``weight = scale * W`` (each output's row) and ``bias = scale * b + shift``. Looks inside every Sequential;
+    a BatchNorm that follows no Linear is left in place. The copy is in evaluation mode.
+
+    Raises:
+        ValueError: a BatchNorm to be folded keeps no running statistics.
+    """
+    model = copy.deepcopy(model).eval()
+    if isinstance(model, Sequential):
+        return Sequential(*_fold(model)).eval()
+    for module in list(model.modules()):
+        for name, child in list(module.named_children()):
+            if isinstance(child, Sequential):
+                setattr(module, name, Sequential(*_fold(child)).eval())
+    return model
+
+
+def _fold(sequence: Sequential) -> list[Module]:
+    folded: list[Module] = []
+    for module in sequence:
+        before = folded[-1] if folded else None
+        if isinstance(module, Sequential):
+            folded.append(Sequential(*_fold(module)))
+        elif (
+            isinstance(module, _BatchNorm) and isinstance(before, Linear) and before.out_features == module.num_features
+        ):
+            folded[-1] = _merge(before, module)
+        else:
+            folded.append(module)
+    return folded
+
+
+def _merge(linear: Linear, norm: _BatchNorm) -> Linear:
+    if norm.running_mean is None:
+        raise ValueError(f"fold_batchnorm: {norm!r} has no running statistics, so its evaluation depends on the batch")
+    gamma, beta = (norm.weight._data, norm.bias._data) if norm.affine else (1.0, 0.0)
+    scale, shift = scale_and_shift(norm.running_mean, norm.running_var, gamma, beta, norm.eps)
+    merged = Linear(linear.in_features, linear.out_features, dtype=linear.weight.dtype)
+    merged.weight.data = linear.weight._data * scale[:, None]
+    merged.bias.data = shift if linear.bias is None else linear.bias._data * scale + shift
+    return merged

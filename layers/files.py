@@ -1,0 +1,89 @@
+"""Arrays to a ``.npz`` file and back, safely."""
+
+from __future__ import annotations
+
+import contextlib
+import os
+import tempfile
+import zipfile
+from collections.abc import Mapping
+from typing import TYPE_CHECKING
+
+import numpy as np
+
+if TYPE_CHECKING:
+    from numpy.typing import ArrayLike
+
+
+def save_arrays(path: str | os.PathLike, arrays: Mapping[str, ArrayLike]) -> None:
+    """Write named arrays to ``path`` as an ``.npz`` file.
+
+    Killed at any moment, it leaves under ``path`` either the old file or the new one, whole: it
+    writes a file beside it and renames that when all is on the disk.
+
+    Raises:
+        TypeError: an array of Python objects, which could not be read back without pickle.
+    """
+    arrays = {name: np.asarray(array) for name, array in arrays.items()}
+    for name, array in arrays.items():
+        if array.dtype.hasobject:
+            raise TypeError(f"{path}: can't save {name}, an array of Python objects: give numbers or strings")
+    path = os.path.abspath(path)
+    handle, temporary = tempfile.mkstemp(dir=os.path.dirname(path), prefix=os.path.basename(path), suffix=".tmp")
+    try:
+        with os.fdopen(handle, "wb") as file:
+            np.savez(file, **arrays)
+            file.flush()
+            os.fsync(file.fileno())
+        os.chmod(temporary, _mode_of(path))
+        os.replace(temporary, path)
+    except BaseException:
+        with contextlib.suppress(FileNotFoundError):
+            os.unlink(temporary)
+        raise
+
+
+def _mode_of(path: str) -> int:
+    """Permissions for the new file: those of the old one, or what the umask leaves (mkstemp gives 0600)."""
+    try:
+        return os.stat(path).st_mode & 0o777
+    except FileNotFoundError:
+        umask = os.umask(0)
+        os.umask(umask)
+        return 0o666 & ~umask
+
+
+def load_arrays(path: str | os.PathLike) -> dict[str, np.ndarray]:
+    """Read a file that ``save_arrays`` or ``np.savez`` wrote. Nothing in it is ever executed.
+
+    Raises:
+        FileNotFoundError: no such file.
+        ValueError: not an ``.npz`` file of arrays, or a damaged one; names the file.
+    """
+    try:
+        with open(path, "rb") as file, zipfile.ZipFile(file) as archive:
+            damaged = archive.testzip()
+            if damaged is not None:
+                raise ValueError(f"{damaged} fails its checksum")
+            return {info.filename.removesuffix(".npy"): _read_member(archive, info) for info in archive.infolist()}
+    except OSError:
+        raise  # missing, a folder, no permission: Python's message names the file
+    except Exception as error:  # damage can surface as almost anything that zipfile, zlib or NumPy raise
+        raise ValueError(f"{path}: not a whole .npz file of arrays: {error}") from None
+
+
+def _read_member(archive: zipfile.ZipFile, info: zipfile.ZipInfo) -> np.ndarray:
+    """One array, after checking that its header claims no more bytes than are there."""
+    with archive.open(info) as file:
+        version = np.lib.format.read_magic(file)
+        if version != (1, 0):
+            raise ValueError(f"{info.filename} has .npy version {version}, expected (1, 0)")
+        shape, fortran_order, dtype = np.lib.format.read_array_header_1_0(file)
+        if dtype.hasobject:
+            raise ValueError(f"{info.filename} holds Python objects, which only pickle could read")
+        claimed = dtype.itemsize * int(np.prod(shape, dtype=object))
+        data = file.read(info.file_size)
+        if len(data) != claimed:
+            raise ValueError(f"{info.filename} claims {claimed} bytes of data and has {len(data)}")
+        array = np.frombuffer(data, dtype).copy()
+        return array.reshape(shape[::-1]).T if fortran_order else array.reshape(shape)

@@ -1,0 +1,72 @@
+"""Losses: one number to minimize for a batch."""
+
+from __future__ import annotations
+
+import numpy as np
+
+from minigrad import Tensor
+from minigrad.ops.operands import Operand, array_of
+from minigrad.tape import record
+
+
+def cross_entropy(logits: Operand, targets: Operand) -> Tensor:
+    """Mean over the batch of -log(softmax(logits)[target]), as ``torch.nn.functional.cross_entropy``.
+
+    Computed from logits - max, so that large logits don't overflow. Backward, with g the gradient of the loss::
+
+        d_logits = g * (softmax(logits) - one_hot(targets)) / N
+
+    Args:
+        logits: shape (N, classes), any real numbers.
+        targets: shape (N,), integers from 0 to classes - 1.
+
+    Raises:
+        ValueError: other shapes, an empty batch, or a target out of range.
+        TypeError: targets that aren't integers.
+    """
+    a, labels = np.asarray(array_of(logits)), np.asarray(array_of(targets))
+    if a.ndim != 2 or labels.shape != a.shape[:1] or not a.size:
+        raise ValueError(
+            f"cross_entropy: logits must have shape (N, classes) and targets (N,), got {a.shape} and {labels.shape}"
+        )
+    if labels.dtype.kind not in "iu":
+        raise TypeError(f"cross_entropy: targets are class numbers, so integers, got {labels.dtype}")
+    n, classes = a.shape
+    labels = labels.astype(np.int64)
+    if labels.view(np.uint64).max() >= classes:  # seen as unsigned, a negative number is a huge one
+        raise ValueError(
+            f"cross_entropy: targets must be from 0 to {classes - 1} for logits of shape {a.shape}, "
+            f"got {labels.min()} to {labels.max()}"
+        )
+    rows = np.arange(n)
+    centered = a - a.max(1, keepdims=True)
+    exponentials = np.exp(centered)
+    totals = exponentials.sum(1, keepdims=True)
+    loss = (np.log(totals[:, 0]) - centered[rows, labels]).sum() / n
+
+    def d_logits(g):
+        d = exponentials / totals
+        d[rows, labels] -= 1
+        d *= g / n
+        return d
+
+    rule = "d_logits = g * (softmax(logits) - one_hot(targets)) / N"
+    return record("cross_entropy", loss, (logits, targets), (d_logits, None), rule)
+
+
+def mse_loss(prediction: Operand, target: Operand) -> Tensor:
+    """Mean of (prediction - target)**2 over all values, as ``torch.nn.functional.mse_loss``.
+
+    Backward, with n the number of values: d_prediction = g * 2 * (prediction - target) / n, d_target its negative.
+
+    Raises:
+        ValueError: different shapes. (Broadcasting (N, 1) against (N,) would compare everything with everything.)
+    """
+    a, b = np.asarray(array_of(prediction)), np.asarray(array_of(target))
+    if a.shape != b.shape or not a.size:
+        raise ValueError(f"mse_loss: prediction and target need the same shape, not empty, got {a.shape} and {b.shape}")
+    difference = a - b
+    n = difference.size
+    vjps = (lambda g: difference * (2 / n) * g, lambda g: difference * (-2 / n) * g)
+    rule = "d_prediction = g * 2 * (prediction - target) / n, d_target = -d_prediction"
+    return record("mse_loss", np.mean(difference * difference), (prediction, target), vjps, rule)
