@@ -1,0 +1,314 @@
+# %% [markdown]
+# # Lesson 7: internal covariate shift
+#
+# You will learn
+# - what internal covariate shift *is*, by watching the inputs of a sigmoid drift while the layers below it learn;
+# - what batch normalization does to that drift, and to the number of steps that training takes;
+# - how to put a number on "the distribution moved".
+#
+# This is the experiment of section 4.1 of S. Ioffe and C. Szegedy, *Batch Normalization: Accelerating Deep Network
+# Training by Reducing Internal Covariate Shift* ([arXiv 1502.03167](https://arxiv.org/abs/1502.03167)), on real
+# handwritten digits. Run it as a script, `python tutorials/07_internal_covariate_shift.py`, or cell by cell.
+
+# %%
+import itertools
+import os
+import time
+
+import matplotlib.pyplot as plt
+import numpy as np
+
+from layers import BatchNorm1d, Linear, Sequential, Sigmoid, cross_entropy
+from minigrad import Tensor, no_grad
+from minigrad.optim import SGD
+from tutorials.data import load_digits, load_mnist
+from tutorials.lesson import WITH, WITHOUT, parse, parser, progress, save
+
+options = parser("Train an MLP with and without batch normalization, and watch the inputs of its sigmoids.")
+options.add_argument("--data", choices=["digits", "mnist"], default="digits", help="the 8x8 digits, or MNIST")
+options.add_argument("--data-dir", default="mnist", help="folder with MNIST's four files, for --data mnist")
+options.add_argument("--steps", type=int, default=10_000, help="training steps of each network")
+options.add_argument("--batch-size", type=int, default=60)
+options.add_argument("--lr", type=float, default=0.1, help="learning rate of plain SGD")
+options.add_argument("--init-std", type=float, default=0.1, help="standard deviation of the first weights")
+options.add_argument("--seed", type=int, default=0)
+args = parse(options, "07_internal_covariate_shift")
+if args.steps < 100 or args.batch_size < 2:
+    options.error("at least 100 steps, and 2 images a batch")
+
+# %% [markdown]
+# ## The data
+# By default 1,442 training and 355 test images of 8 x 8 pixels, which come with the course.
+
+# %%
+data = load_digits() if args.data == "digits" else load_mnist(args.data_dir)
+probe = data.x_test[:1000]  # the images on which we watch the inputs of the sigmoids
+print(f"{args.data}: {len(data.x_train):,} training and {len(data.x_test):,} test images")
+
+# %% [markdown]
+# ## Two networks
+# Three hidden layers of 100 sigmoids; small random Gaussian weights, biases 0. The networks differ in one thing:
+# whether batch normalization stands before each sigmoid. In the paper's notation, the layer $z = g(Wu + b)$ becomes
+# $z = g(\mathrm{BN}(Wu))$; its bias can go, because the mean that BN subtracts would cancel it, and BN's own $\beta$
+# takes its place. Both networks start from the same weights.
+
+
+# %%
+def make_network(with_batch_norm: bool) -> Sequential:
+    rng = np.random.default_rng(args.seed)
+    sizes = [data.x_train.shape[1], 100, 100, 100, 10]
+    layers = []
+    for fan_in, fan_out in itertools.pairwise(sizes):
+        hidden = fan_out == 100
+        linear = Linear(fan_in, fan_out, bias=not (hidden and with_batch_norm))
+        linear.weight.data = rng.normal(0, args.init_std, (fan_out, fan_in))
+        if linear.bias is not None:
+            linear.bias.data = np.zeros(fan_out)
+        layers.append(linear)
+        if hidden:
+            layers += [BatchNorm1d(fan_out), Sigmoid()] if with_batch_norm else [Sigmoid()]
+    return Sequential(*layers)
+
+
+networks = {"without BN": make_network(False), "with BN": make_network(True)}
+print(networks["with BN"])
+
+# %% [markdown]
+# ## What we watch
+# A hidden layer sees the world through the inputs of its sigmoids. For each unit, we feed the probe images through the
+# network as it would be used (`eval()`), and keep 19 percentiles of the unit's input, the 5th, 10th, ..., 95th: enough
+# to know its distribution.
+
+# %%
+LEVELS = np.arange(5, 100, 5)
+
+
+@no_grad()
+def sigmoid_inputs(network: Sequential, x: np.ndarray) -> list[np.ndarray]:
+    """What reaches the three hidden layers' sigmoids: three arrays (images, units)."""
+    network.eval()
+    inputs, h = [], Tensor(x)
+    for layer in network:
+        if isinstance(layer, Sigmoid):
+            inputs.append(h.numpy())
+        h = layer(h)
+    network.train()
+    return inputs
+
+
+@no_grad()
+def test_accuracy(network: Sequential) -> float:
+    network.eval()
+    predicted = network(data.x_test).numpy().argmax(axis=1)
+    network.train()
+    return (predicted == data.y_test).mean()
+
+
+# %% [markdown]
+# ## Training, side by side
+# The same mini-batches go to both networks. We measure a hundred times, at equal distances, and ten times more before
+# the first of these, to see when a fast network reaches 90 %. We look at distributions only from that hundredth of the
+# training on: BN's running statistics start at mean 0 and variance 1 and need some 50 steps to forget it.
+
+
+# %%
+def batches(count: int):
+    """Mini-batches from one random order of the training images after another."""
+    rng = np.random.default_rng(args.seed)
+    order = np.empty(0, dtype=int)
+    for _ in range(count):
+        if len(order) < args.batch_size:
+            order = np.concatenate([order, rng.permutation(len(data.x_train))])
+        chosen, order = order[: args.batch_size], order[args.batch_size :]
+        yield data.x_train[chosen], data.y_train[chosen]
+
+
+def train_step(network: Sequential, optimizer: SGD, x: np.ndarray, y: np.ndarray) -> None:
+    loss = cross_entropy(network(x), y)
+    optimizer.zero_grad()
+    loss.backward()
+    optimizer.step()
+
+
+optimizers = {name: SGD(network.parameters(), args.lr) for name, network in networks.items()}
+every = args.steps // 100
+watched_at = every * np.arange(1, 101)
+measured_at = np.unique([*np.linspace(1, every, 10, endpoint=False, dtype=int), *watched_at])
+moments = {"early": watched_at[0], "midway": watched_at[49], "late": watched_at[99]}
+accuracy = {name: [] for name in networks}
+percentiles = {name: [] for name in networks}  # later an array: (time, layer, percentile, unit)
+snapshots = {name: {} for name in networks}
+
+started = time.perf_counter()
+for step, (x, y) in enumerate(batches(args.steps), start=1):
+    for name, network in networks.items():
+        train_step(network, optimizers[name], x, y)
+    if step in measured_at:
+        for name, network in networks.items():
+            accuracy[name].append(test_accuracy(network))
+            if step in watched_at:
+                inputs = sigmoid_inputs(network, probe)
+                percentiles[name].append([np.percentile(layer, LEVELS, axis=0) for layer in inputs])
+                if step in moments.values():
+                    snapshots[name][step] = inputs
+        latest = ", ".join(f"{name} {values[-1]:.1%}" for name, values in accuracy.items())
+        progress(f"step {step:,} of {args.steps:,}: test accuracy {latest}", done=step == args.steps)
+seconds = time.perf_counter() - started
+percentiles = {name: np.array(values) for name, values in percentiles.items()}
+
+# %% [markdown]
+# ## How far did a distribution move?
+# Compare a unit's input distribution at two times by the average distance between equal percentiles:
+#
+# $$\mathrm{shift} = \frac{1}{19} \sum_{p} \left| q_p(\text{late}) - q_p(\text{early}) \right|$$
+#
+# It is the 1-Wasserstein or "earth mover's" distance, in the units of the sigmoid's input, in which the sigmoid bends
+# at about $\pm 2$. A layer's shift is the mean over its 100 units.
+#
+# A stricter reading adds up the movement between each measurement and the next, every tremble included: the distance
+# *travelled*. We report that too. The statistics that BN uses in evaluation are averages over recent mini-batches and
+# never quite come to rest, so it need not be smaller with BN.
+
+
+# %%
+def distance(q_from: np.ndarray, q_to: np.ndarray) -> np.ndarray:
+    """Average distance of equal percentiles: (..., layer, percentile, unit) -> (..., layer, unit)."""
+    return np.abs(q_to - q_from).mean(axis=-2)
+
+
+shift = {name: distance(q[0], q[-1]).mean(axis=-1) for name, q in percentiles.items()}
+travelled = {name: distance(q[:-1], q[1:]).sum(axis=0).mean(axis=-1) for name, q in percentiles.items()}
+
+# %% [markdown]
+# The paper shows "one typical sigmoid". We take the unit of the last hidden layer whose shift is the median of that
+# layer: half of its units moved less, half moved more.
+
+# %%
+typical = {name: int(np.argsort(distance(q[0], q[-1])[2])[50]) for name, q in percentiles.items()}
+
+
+def steps_to(level: float, name: str) -> int | None:
+    """The first measurement at which the test accuracy reached ``level``; None if it never did."""
+    reached = np.array(accuracy[name]) >= level
+    return int(measured_at[reached.argmax()]) if reached.any() else None
+
+
+# %% [markdown]
+# ## The figure
+
+# %%
+COLOUR = {"without BN": WITHOUT, "with BN": WITH}
+
+
+def thousands(axis) -> None:
+    axis.set_major_formatter(lambda value, _: f"{value / 1000:g}k" if value else "0")
+
+
+def draw_accuracy(ax) -> None:
+    for name, values in accuracy.items():
+        ax.plot(measured_at, 100 * np.array(values), color=COLOUR[name], lw=2, ls="--" if name == "without BN" else "-")
+        if reached := steps_to(0.9, name):
+            ax.plot(reached, 90, "o", color=COLOUR[name])
+            label, place = f"{name}: 90 % after {reached:,} steps", {"xytext": (10, -16), "textcoords": "offset points"}
+            ax.annotate(label, (reached, 90), color=COLOUR[name], bbox={"fc": "white", "ec": "none", "pad": 1}, **place)
+    ax.axhline(90, color="0.6", lw=0.8, zorder=0)
+    ax.set(xlabel="training steps", ylabel="test accuracy (%)", xlim=(0, args.steps), ylim=(0, 102))
+    ax.set_title("a  Test accuracy: solid with BN, dashed without", loc="left")
+    thousands(ax.xaxis)
+
+
+def draw_shift(ax) -> None:
+    for offset, (name, values) in zip((-0.2, 0.2), shift.items(), strict=True):
+        bars = ax.bar(np.arange(1, 4) + offset, values, 0.38, color=COLOUR[name], label=name,
+                      hatch="//" if name == "without BN" else None, edgecolor="white")  # fmt: skip
+        ax.bar_label(bars, fmt="%.2f", padding=2)
+    ax.set(xlabel="hidden layer", ylabel="shift (units of sigmoid input)", xticks=[1, 2, 3])
+    ax.set_ylim(0, 1.15 * max(map(max, shift.values())))
+    ax.legend(frameon=False, loc="upper left")
+    ax.set_title("e  How far the inputs moved, early to late", loc="left")
+
+
+def draw_percentiles(ax, name: str, letter: str) -> None:
+    q = percentiles[name][:, 2, :, typical[name]]
+    for level, style in ((15, ":"), (50, "-"), (85, "--")):
+        curve = q[:, LEVELS.tolist().index(level)]
+        ax.plot(watched_at, curve, style, color=COLOUR[name], lw=2)
+        ax.annotate(f"{level}th", (watched_at[-1], curve[-1]), xytext=(4, 0), textcoords="offset points", va="center")
+    ax.fill_between(watched_at, q[:, 2], q[:, 16], color=COLOUR[name], alpha=0.15)
+    ax.set(xlabel="training steps", ylabel="input of one sigmoid", xlim=(0, args.steps))
+    ax.set_title(f"{letter}  {name}: 15th, 50th, 85th percentile of a typical unit of layer 3", loc="left")
+    thousands(ax.xaxis)
+
+
+def draw_distributions(ax, name: str, layer: int, bins: np.ndarray) -> None:
+    """One ridge for each moment: the inputs of all units of a layer, for all probe images."""
+    for row, step in enumerate(moments.values()):
+        counts, _ = np.histogram(np.clip(snapshots[name][step][layer], bins[0], bins[-1]), bins)
+        height = 0.85 * counts / counts.max()
+        ax.fill_between(
+            (bins[1:] + bins[:-1]) / 2, -row, height - row, color=COLOUR[name], alpha=0.35 + 0.25 * row, lw=0
+        )
+        ax.axhline(-row, color="0.6", lw=0.6)
+    ax.set_yticks([0.3, -0.7, -1.7], [f"{moment}\nstep {step:,}" for moment, step in moments.items()])
+    ax.tick_params(axis="y", length=0)
+    ax.set(xlabel="sigmoid input", xlim=bins[[0, -1]], ylim=(-2.1, 1))
+    ax.set_title(f"layer {layer + 1}", fontsize=10)
+
+
+def draw_everything():
+    figure = plt.figure(figsize=(14, 12), layout="constrained")
+    figure.suptitle("Internal covariate shift: the same network without and with batch normalization (BN)", fontsize=16)
+    top, middle, bottom = figure.subfigures(3, 1, height_ratios=[1, 1, 1.1])
+    left, right = top.subplots(1, 2, width_ratios=[3, 2])
+    draw_accuracy(left)
+    draw_shift(right)
+    for ax, name, letter in zip(middle.subplots(1, 2, sharex=True, sharey=True), networks, "bc", strict=True):
+        draw_percentiles(ax, name, letter)
+    edge = max(np.percentile(np.abs(layer), 99.5) for s in snapshots.values() for i in s.values() for layer in i)
+    bins = np.linspace(-edge, edge, 81)
+    for half, name in zip(bottom.subfigures(1, 2), networks, strict=True):
+        half.suptitle(f"d  {name}: inputs of all 100 units, {len(probe):,} test images", fontsize=12)
+        for layer, ax in enumerate(half.subplots(1, 3, sharex=True, sharey=True)):
+            draw_distributions(ax, name, layer, bins)
+    return figure
+
+
+path = save(draw_everything(), args, "07_internal_covariate_shift")
+
+# %% [markdown]
+# ## What was measured
+
+# %%
+reached = {name: steps_to(0.9, name) for name in networks}
+rows = {
+    "": networks,
+    "steps to 90 % test accuracy": [f"{steps:,}" if steps else "never" for steps in reached.values()],
+    "final test accuracy": [f"{values[-1]:.1%}" for values in accuracy.values()],
+}
+for label, values in {"shift": shift, "travelled": travelled}.items():
+    for layer in range(3):
+        rows[f"{label}, layer {layer + 1}"] = [f"{value[layer]:.2f}" for value in values.values()]
+print()
+for label, (without_bn, with_bn) in rows.items():
+    print(f"{label:30}{without_bn:>12}{with_bn:>12}")
+print(f"\n{args.steps:,} steps of both networks and the measurements took {seconds:.0f} s on {os.cpu_count()} cores.")
+print(f"The figure: {path}")
+
+# %% [markdown]
+# ## The claims
+# With the settings above, whatever the seed. Other settings may break them, and it is instructive to find out which:
+# try `--init-std 0.5`, or `--lr 1`.
+
+# %%
+plain_steps = reached["without BN"] or args.steps
+claims = {
+    "BN reaches 90 % in at most a fifth of the steps": (reached["with BN"] or np.inf) <= plain_steps / 5,
+    "BN ends no more than 1 point below": accuracy["with BN"][-1] >= accuracy["without BN"][-1] - 0.01,
+    "BN at least halves the shift of every layer": bool(np.all(shift["with BN"] <= shift["without BN"] / 2)),
+}
+print()
+for claim, holds in claims.items():
+    print(f"{'holds' if holds else 'DOES NOT HOLD':>13}: {claim}")
+settings = ("data", "steps", "batch_size", "lr", "init_std")
+if all(getattr(args, name) == options.get_default(name) for name in settings):
+    assert all(claims.values()), "a claim of this lesson does not hold with its own settings"
