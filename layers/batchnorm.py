@@ -20,7 +20,7 @@ from minigrad import Tensor, no_grad
 from minigrad.ops.operands import Operand, array_of
 from minigrad.tape import record
 
-from .linear import Linear, column_sums
+from .linear import Linear, add_to, column_sums
 from .module import Module, Parameter, Sequential
 
 if TYPE_CHECKING:
@@ -35,6 +35,8 @@ def _identity(channels: int, dtype: str) -> tuple[np.ndarray, np.ndarray]:
 
 def _channel_last(x: np.ndarray, channels_last: bool) -> np.ndarray:
     """A view of ``x`` with the channel as last axis, so that (C,) arrays broadcast: (m, C), or (N, L, C)."""
+    if x.dtype.kind != "f":
+        x = x.astype(np.float64)  # sums of small integers would overflow
     if x.ndim == 2:
         return x
     if channels_last:
@@ -94,7 +96,9 @@ def batch_norm(
     channels = a.shape[-1 if channels_last else 1]
     one, zero = _identity(channels, a.dtype.char)
     weight, bias = one if weight is None else weight, zero if bias is None else bias
-    running = () if running_mean is None or running_var is None else (array_of(running_mean), array_of(running_var))
+    if (running_mean is None) != (running_var is None):
+        raise ValueError("batch_norm: give both running_mean and running_var, or neither")
+    running = () if running_mean is None else (array_of(running_mean), array_of(running_var))
     for name, array in zip(("weight", "bias", "running_mean", "running_var"), (weight, bias, *running), strict=False):
         if array.shape != (channels,):
             raise ValueError(
@@ -124,8 +128,7 @@ def _normalize_with_batch(x, a, weight, bias, running, momentum, eps, channels_l
     std = np.sqrt(var + eps)
     # y = gamma * x_hat + beta. x_hat = centered / std is never stored: gamma / std is just one number a channel.
     scale = gamma / std
-    y = centered * scale
-    y += beta
+    y = add_to(centered * scale, beta)
 
     if running:
         running_mean, running_var = running
@@ -133,17 +136,20 @@ def _normalize_with_batch(x, a, weight, bias, running, momentum, eps, channels_l
         running_var += momentum * (var * (m / (m - 1)) - running_var)
 
     def backward(g, needs):
+        # The paper's six lines. gamma and std are the same for a whole channel, so they move out of the sums, and
+        # the sums that remain are those of d_gamma and d_beta.
         d_y = _channel_last(g, channels_last)
         d_gamma = _sum_of_product(d_y, centered) / std  # sum(d_y * x_hat)
         d_beta = _sum(d_y)
         if not needs[0]:
             return None, d_gamma, d_beta
-        # d_x_hat is d_y * gamma, and gamma is the same for a whole channel. So, in d_var, sum(d_x_hat * (x - mean))
-        # is gamma * std * d_gamma; times -1/2 * std**-3 that is:
+        # d_x_hat = d_y * gamma is never stored: where it appears below, it is d_y times a number for each channel.
+        # d_var = sum(d_x_hat * (x - mean)) * -1/2 * (var + eps)**(-3/2), and the sum is gamma * std * d_gamma.
         d_var = scale * d_gamma * (-1 / 2) / std
-        # In d_mean, sum(d_x_hat) is gamma * d_beta, and the path through the variance adds nothing: sum(x - mean) is 0.
+        # d_mean = sum(d_x_hat) * -1/std + d_var * sum(-2 (x - mean)) / m; the sums are gamma * d_beta and 0.
         d_mean = -scale * d_beta
-        d_x = d_y * scale  # d_x_hat / std
+        # d_x = d_x_hat / std + d_var * 2 (x - mean) / m + d_mean / m
+        d_x = d_y * scale
         d_x += centered * (d_var * (2 / m))
         d_x += d_mean / m
         return _channel_back(d_x, g.shape), d_gamma, d_beta
@@ -157,14 +163,13 @@ def _normalize_with_constants(x, a, weight, bias, running_mean, running_var, eps
     u = _channel_last(a, channels_last)
     mean, std = np.array(running_mean), np.sqrt(running_var + eps)  # copies: a later batch changes them in place
     scale, shift = scale_and_shift(running_mean, running_var, array_of(weight), array_of(bias), eps)
-    y = u * scale
-    y += shift
+    y = add_to(u * scale, shift)
 
     def backward(g, needs):
         d_y = _channel_last(g, channels_last)
         d_x = _channel_back(d_y * scale, g.shape) if needs[0] else None
-        d_beta = _sum(d_y)
-        d_gamma = (_sum_of_product(d_y, u) - mean * d_beta) / std  # sum(d_y * x_hat)
+        d_gamma = _sum_of_product(d_y, u - mean) / std if needs[1] else None  # sum(d_y * x_hat)
+        d_beta = _sum(d_y) if needs[2] else None
         return d_x, d_gamma, d_beta
 
     rule = "d_x = g * scale, d_gamma = sum(g * x_hat), d_beta = sum(g); the statistics are constants"
@@ -387,34 +392,35 @@ def fold_batchnorm(model: Module) -> Module:
 
     Evaluation's BatchNorm is y * scale + shift, so the two layers are one Linear with
     ``weight = scale * W`` (each output's row) and ``bias = scale * b + shift``. Looks inside every Sequential;
-    a BatchNorm that follows no Linear is left in place. The copy is in evaluation mode.
+    a BatchNorm that follows no Linear is left in place. The copy is in evaluation mode. A BatchNorm1d without
+    ``channels_last`` is taken to see inputs (N, C), which is what a Linear gives it.
 
     Raises:
         ValueError: a BatchNorm to be folded keeps no running statistics.
     """
-    model = copy.deepcopy(model).eval()
-    if isinstance(model, Sequential):
-        return Sequential(*_fold(model)).eval()
-    for module in list(model.modules()):
-        for name, child in list(module.named_children()):
-            if isinstance(child, Sequential):
-                setattr(module, name, Sequential(*_fold(child)).eval())
-    return model
+    return _fold(copy.deepcopy(model)).eval()
 
 
-def _fold(sequence: Sequential) -> list[Module]:
+def _fold(module: Module) -> Module:
+    for name, child in list(module.named_children()):
+        setattr(module, name, _fold(child))
+    if type(module) is not Sequential:  # only there is it known what follows what
+        return module
     folded: list[Module] = []
-    for module in sequence:
-        before = folded[-1] if folded else None
-        if isinstance(module, Sequential):
-            folded.append(Sequential(*_fold(module)))
-        elif (
-            isinstance(module, _BatchNorm) and isinstance(before, Linear) and before.out_features == module.num_features
-        ):
-            folded[-1] = _merge(before, module)
+    for layer in module:
+        if folded and _foldable(folded[-1], layer):
+            folded[-1] = _merge(folded[-1], layer)
         else:
-            folded.append(module)
-    return folded
+            folded.append(layer)
+    return Sequential(*folded)
+
+
+def _foldable(before: Module, layer: Module) -> bool:
+    """Whether ``layer`` normalizes just what a Linear before it puts out, on the axis where the Linear puts it."""
+    if not (isinstance(before, Linear) and isinstance(layer, _BatchNorm)):
+        return False
+    same_axis = layer.channels_last or isinstance(layer, BatchNorm1d)
+    return same_axis and before.out_features == layer.num_features
 
 
 def _merge(linear: Linear, norm: _BatchNorm) -> Linear:

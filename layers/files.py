@@ -22,7 +22,7 @@ def save_arrays(path: str | os.PathLike, arrays: Mapping[str, ArrayLike]) -> Non
     writes a file beside it and renames that when all is on the disk.
 
     Raises:
-        TypeError: an array of Python objects, which could not be read back without pickle.
+        TypeError: an array of Python objects, which only pickle could store.
     """
     arrays = {name: np.asarray(array) for name, array in arrays.items()}
     for name, array in arrays.items():
@@ -32,7 +32,10 @@ def save_arrays(path: str | os.PathLike, arrays: Mapping[str, ArrayLike]) -> Non
     handle, temporary = tempfile.mkstemp(dir=os.path.dirname(path), prefix=os.path.basename(path), suffix=".tmp")
     try:
         with os.fdopen(handle, "wb") as file:
-            np.savez(file, **arrays)
+            with zipfile.ZipFile(file, "w") as archive:
+                for name, array in arrays.items():
+                    with archive.open(f"{name}.npy", "w", force_zip64=True) as member:
+                        np.lib.format.write_array(member, array, version=(1, 0), allow_pickle=False)
             file.flush()
             os.fsync(file.fileno())
         os.chmod(temporary, _mode_of(path))
@@ -60,16 +63,15 @@ def load_arrays(path: str | os.PathLike) -> dict[str, np.ndarray]:
         FileNotFoundError: no such file.
         ValueError: not an ``.npz`` file of arrays, or a damaged one; names the file.
     """
-    try:
-        with open(path, "rb") as file, zipfile.ZipFile(file) as archive:
-            damaged = archive.testzip()
-            if damaged is not None:
-                raise ValueError(f"{damaged} fails its checksum")
-            return {info.filename.removesuffix(".npy"): _read_member(archive, info) for info in archive.infolist()}
-    except OSError:
-        raise  # missing, a folder, no permission: Python's message names the file
-    except Exception as error:  # damage can surface as almost anything that zipfile, zlib or NumPy raise
-        raise ValueError(f"{path}: not a whole .npz file of arrays: {error}") from None
+    with open(path, "rb") as file:
+        try:
+            with zipfile.ZipFile(file) as archive:
+                damaged = archive.testzip()
+                if damaged is not None:
+                    raise ValueError(f"{damaged} fails its checksum")
+                return {info.filename.removesuffix(".npy"): _read_member(archive, info) for info in archive.infolist()}
+        except Exception as error:  # damage can surface as almost anything that zipfile, zlib or NumPy raise
+            raise ValueError(f"{path}: not a whole .npz file of arrays: {error}") from None
 
 
 def _read_member(archive: zipfile.ZipFile, info: zipfile.ZipInfo) -> np.ndarray:

@@ -29,6 +29,11 @@ def column_sums(x: np.ndarray) -> np.ndarray:
     return _ones(len(x), x.dtype.char).dot(x)
 
 
+def add_to(y: np.ndarray, b: np.ndarray) -> np.ndarray:
+    """y + b, in y's own memory where the dtypes are the same; where they differ, the sum promotes as in NumPy."""
+    return np.add(y, b, out=y) if y.dtype == b.dtype else y + b
+
+
 def linear(x: Operand, weight: Operand, bias: Operand | None = None) -> Tensor:
     """y = x @ weight.T + bias, as ``torch.nn.functional.linear``.
 
@@ -49,7 +54,7 @@ def linear(x: Operand, weight: Operand, bias: Operand | None = None) -> Tensor:
         b = array_of(bias)
         if b.shape != w.shape[:1]:
             raise ValueError(f"linear: bias must have shape {w.shape[:1]} for weight {w.shape}, got {b.shape}")
-        value += b
+        value = add_to(value, b)
 
     def vjp(g, needs):
         rows = g.reshape(-1, w.shape[0])  # every axis but the last is batch

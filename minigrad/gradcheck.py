@@ -7,8 +7,8 @@ from typing import Any
 
 import numpy as np
 
-from .tape import Tape, no_grad
-from .tensor import Tensor, describe
+from .tape import Tape, no_grad, recording
+from .tensor import Tensor, describe, owner_of
 
 
 class GradcheckError(RuntimeError):
@@ -40,11 +40,14 @@ def gradcheck(
 
     Raises:
         GradcheckError: a derivative is off, or two calls of ``fn`` gave different results.
-        TypeError: an input that requires a gradient is not float64.
+        TypeError: an input that requires a gradient is not float64, or fn returns no Tensor.
         ValueError: no input requires a gradient.
+        RuntimeError: called inside ``no_grad()``.
     """
     inputs = (inputs,) if isinstance(inputs, Tensor) else tuple(inputs)
     checked = {i: x for i, x in enumerate(inputs) if isinstance(x, Tensor) and x.requires_grad}
+    if not recording():
+        raise RuntimeError("gradcheck inside no_grad(): nothing is recorded there, so there is no gradient to check")
     _refuse_unfit(checked.values())
     with no_grad():
         values, again = _outputs(fn, inputs), _outputs(fn, inputs)
@@ -105,7 +108,13 @@ def _outputs(fn: Callable, inputs: tuple) -> list[np.ndarray]:
 
 
 def _as_tuple(outputs: Tensor | Sequence[Tensor]) -> tuple[Tensor, ...]:
-    return (outputs,) if isinstance(outputs, Tensor) else tuple(outputs)
+    several = outputs if isinstance(outputs, (tuple, list)) else (outputs,)
+    for y in several:
+        if not isinstance(y, Tensor):
+            raise TypeError(
+                f"gradcheck: fn must return a Tensor or a tuple of Tensors, and returned {type(y).__name__}"
+            )
+    return tuple(several)
 
 
 def _jacobians_by_tape(fn: Callable, inputs: tuple, checked: Any, values: list) -> list[list[np.ndarray]]:
@@ -139,6 +148,8 @@ def _gradients(result: Tensor, gradient: np.ndarray, checked: Any) -> list[np.nd
 def _jacobian_by_differences(fn: Callable, inputs: tuple, x: Tensor, eps: float, values: list) -> list[np.ndarray]:
     """The same matrices for one input by central differences, a column per input value."""
     jacobian = [np.zeros((y.size, x.size)) for y in values]
+    owner = owner_of(x)
+    watched = owner._snapshot, owner._changed  # what fn makes of the shifted values must not outlast them
     for column, index in enumerate(np.ndindex(x.shape)):
         before = x._data[index]
         try:
@@ -149,6 +160,7 @@ def _jacobian_by_differences(fn: Callable, inputs: tuple, x: Tensor, eps: float,
                 below = _outputs(fn, inputs)
         finally:
             x._data[index] = before
+            owner._snapshot, owner._changed = watched
         for matrix, high, low in zip(jacobian, above, below, strict=True):
             matrix[:, column] = ((high - low) / (2 * eps)).ravel()
     return jacobian

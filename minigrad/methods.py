@@ -9,7 +9,6 @@ from __future__ import annotations
 from collections.abc import Iterator
 
 from . import ops
-from .ops.operands import array_of
 from .tape import Tape, backward, recording
 from .tensor import Tensor, describe
 
@@ -65,7 +64,7 @@ def _tape(self: Tensor) -> Tape:
 
 def _comparison(name):
     """A plain boolean array, so that ``x[x > 0]`` and ``(x > 0).sum()`` read as in NumPy."""
-    return lambda self, other: getattr(self._data, name)(array_of(other))
+    return lambda self, other: getattr(self._data, name)(other._data if isinstance(other, Tensor) else other)
 
 
 for name in METHODS:
@@ -73,7 +72,7 @@ for name in METHODS:
 for name, function in BINARY.items():
     setattr(Tensor, f"__{name}__", function)
     setattr(Tensor, f"__r{name}__", _reflected(function))
-for name, symbol in {"add": "+=", "sub": "-=", "mul": "*=", "truediv": "/="}.items():
+for name, symbol in {"add": "+=", "sub": "-=", "mul": "*=", "truediv": "/=", "pow": "**="}.items():
     setattr(Tensor, f"__i{name}__", _in_place(symbol, BINARY[name]))
 for name in ("__lt__", "__le__", "__gt__", "__ge__", "__eq__", "__ne__"):
     setattr(Tensor, name, _comparison(name))

@@ -18,8 +18,10 @@ class _Optimizer:
     counters: tuple[str, ...] = ()  # names of attributes with a list of ints, one for each parameter
 
     def __init__(self, params: Iterable[Tensor]) -> None:
-        self.params = list(params)
         name = type(self).__name__
+        if isinstance(params, Tensor):
+            raise TypeError(f"{name} takes several parameters: put the one Tensor into a list, [{params.name or 'w'}]")
+        self.params = list(params)
         if not self.params:
             raise ValueError(f"{name} got no parameters: pass model.parameters(), and not a generator used up before")
         for p in self.params:
@@ -32,7 +34,7 @@ class _Optimizer:
 
     def _check_settings(self) -> None:
         for name in self.settings:
-            if not getattr(self, name) >= 0:  # also refuses nan
+            if not getattr(self, name) >= 0:  # "not >=" also refuses nan
                 raise ValueError(f"{type(self).__name__}: {name} must be 0 or more, got {getattr(self, name)}")
 
     def step(self) -> None:
@@ -70,33 +72,27 @@ class _Optimizer:
         Raises:
             ValueError: entries that are missing, unknown or of another shape; nothing is then changed.
         """
-        owner = type(self).__name__
-        possible = {f"{name}.{i}" for name in self.moments for i in range(len(self.params))}
-        required = {*self.settings, *self.counters}
-        if missing := required - set(state):
-            raise ValueError(f"{owner}.load_state_dict: missing {sorted(missing)}")
-        if unexpected := set(state) - required - possible:
-            raise ValueError(f"{owner}.load_state_dict: unexpected {sorted(unexpected)}")
-        loaded = {name: [None] * len(self.params) for name in self.moments}
-        for key in set(state) & possible:
-            name, i = key.rsplit(".", 1)
-            p = self.params[int(i)]
-            array = np.array(state[key], dtype=p.dtype)
-            if array.shape != p.shape:
-                raise ValueError(f"{owner}.load_state_dict: {key} has shape {array.shape}, the parameter {p.shape}")
-            loaded[name][int(i)] = array
-        counts = {name: np.array(state[name]).tolist() for name in self.counters}
+        owner = f"{type(self).__name__}.load_state_dict"
+        counts = {name: np.array(state[name]).tolist() for name in self.counters if name in state}
         for name, values in counts.items():
             if np.shape(values) != (len(self.params),):
-                raise ValueError(
-                    f"{owner}.load_state_dict: {name} needs one count for each of {len(self.params)} parameters"
-                )
-        for name in self.settings:
-            setattr(self, name, type(getattr(self, name))(state[name]))
-        for name, values in counts.items():
-            setattr(self, name, values)
-        for name, arrays in loaded.items():
-            setattr(self, name, arrays)
+                raise ValueError(f"{owner}: {name} needs a count for each of the {len(self.params)} parameters")
+        known = {f"{name}.{i}": (name, i, p) for name in self.moments for i, p in enumerate(self.params)}
+        required = {*self.settings, *self.counters}
+        required |= {key for key, (_, i, _) in known.items() for values in counts.values() if values[i]}
+        if missing := required - set(state):
+            raise ValueError(f"{owner}: missing {sorted(missing)}")
+        if unexpected := set(state) - required - set(known):
+            raise ValueError(f"{owner}: unexpected {sorted(unexpected)}")
+        loaded = {name: [None] * len(self.params) for name in self.moments}
+        for key in set(state) & set(known):
+            name, i, p = known[key]
+            loaded[name][i] = array = np.array(state[key], dtype=p.dtype)
+            if array.shape != p.shape:
+                raise ValueError(f"{owner}: {key} has shape {array.shape}, the parameter {p.shape}")
+        settings = {name: type(getattr(self, name))(state[name]) for name in self.settings}
+        for name, value in {**settings, **counts, **loaded}.items():
+            setattr(self, name, value)
 
 
 class SGD(_Optimizer):
@@ -128,7 +124,8 @@ class SGD(_Optimizer):
         nesterov: bool = False,
     ) -> None:
         super().__init__(params)
-        self.lr, self.momentum, self.weight_decay, self.nesterov = lr, momentum, weight_decay, nesterov
+        self.lr, self.momentum, self.weight_decay = float(lr), float(momentum), float(weight_decay)
+        self.nesterov = bool(nesterov)
         self._check_settings()
         if nesterov and not momentum:
             raise ValueError("SGD: nesterov needs a momentum above 0")
@@ -176,8 +173,8 @@ class Adam(_Optimizer):
         weight_decay: float = 0.0,
     ) -> None:
         super().__init__(params)
-        self.lr, self.eps, self.weight_decay = lr, eps, weight_decay
-        self.beta1, self.beta2 = betas
+        self.lr, self.eps, self.weight_decay = float(lr), float(eps), float(weight_decay)
+        self.beta1, self.beta2 = map(float, betas)
         self._check_settings()
         if not max(betas) < 1:
             raise ValueError(f"Adam: betas must be below 1, got {betas}")

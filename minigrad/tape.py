@@ -15,18 +15,21 @@ import itertools
 import threading
 from collections.abc import Callable, Iterator
 from operator import attrgetter
+from types import FunctionType
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
-from .tensor import Tensor, changed_since, clock, describe, start
+from .tensor import Tensor, changed_since, clock, describe, owner_of, start
 
 if TYPE_CHECKING:
     from numpy.typing import ArrayLike
 
 
 class _Mode(threading.local):
-    recording = True  # each thread starts with this and changes only its own
+    def __init__(self) -> None:  # runs once in each thread, which then changes only its own
+        self.recording = True
+        self.before: list[bool] = []  # what to return to, one for each no_grad that is open
 
 
 _mode = _Mode()
@@ -39,15 +42,12 @@ class no_grad(contextlib.ContextDecorator):  # lower case, because it reads as a
     ...     accuracy = (model(x).data.argmax(1) == labels).mean()
     """
 
-    def __init__(self) -> None:
-        self._before: list[bool] = []  # a stack, so that one object can be entered again inside itself
-
     def __enter__(self) -> None:
-        self._before.append(_mode.recording)
+        _mode.before.append(_mode.recording)
         _mode.recording = False
 
     def __exit__(self, *exception: object) -> None:
-        _mode.recording = self._before.pop()
+        _mode.recording = _mode.before.pop()
 
 
 def recording() -> bool:
@@ -86,6 +86,8 @@ class Entry:
                     d = unbroadcast(d, x._data.shape)
                 if d.dtype is not x._data.dtype:
                     d = d.astype(x._data.dtype)
+                if together is not None and any(d is other for _, other in sent):
+                    d = d.copy()
                 sent.append((x, d))
         return sent
 
@@ -107,7 +109,7 @@ def record(
     """
     result = start(_new(Tensor), value)
     if isinstance(view_of, Tensor):
-        result._owner = view_of if view_of._owner is None else view_of._owner
+        result._owner = owner_of(view_of)
     if _mode.recording:
         needs = [isinstance(x, Tensor) and x._requires_grad for x in inputs]
         if True in needs:
@@ -117,7 +119,9 @@ def record(
             result._requires_grad = True
             for x in inputs:
                 if isinstance(x, Tensor):
-                    (x if x._owner is None else x._owner)._used = entry.number
+                    x._used = entry.number
+                    if x._owner is not None:
+                        x._owner._used = entry.number
     return result
 
 
@@ -159,13 +163,13 @@ def results_on_tape(result: Tensor) -> list[Tensor]:
                 todo.append(x)
     found.sort(key=attrgetter("_entry.number"))
     if found and Tensor.last_change > found[0]._entry.number:
-        _refuse_changed(found)
+        refuse_changed(found, [tensor._entry for tensor in found])
     return found
 
 
-def _refuse_changed(results: list[Tensor]) -> None:
-    for position, result in enumerate(results, 1):
-        entry = result._entry
+def refuse_changed(results: list[Tensor], entries: list[Entry]) -> None:
+    """Raise RuntimeError if an array that one of the entries still needs was changed after it was recorded."""
+    for position, (result, entry) in enumerate(zip(results, entries, strict=True), 1):
         for x in (*entry.inputs, result):
             if isinstance(x, Tensor) and changed_since(x, entry.number) and _holds(entry, x._data):
                 raise RuntimeError(
@@ -176,12 +180,23 @@ def _refuse_changed(results: list[Tensor]) -> None:
 
 
 def _holds(entry: Entry, array: np.ndarray) -> bool:
-    """Whether an entry's vjp needs this array: what a function needs later is in its closure."""
-    for function in entry.vjp if type(entry.vjp) is tuple else (entry.vjp,):
-        for cell in function.__closure__ or ():
-            held = cell.cell_contents
-            if isinstance(held, np.ndarray) and np.may_share_memory(held, array):
+    """Whether an entry's vjp needs this array: what a function needs later is in its closure or its defaults."""
+    together = type(entry.vjp) is not tuple
+    todo = [entry.vjp] if together else list(itertools.compress(entry.vjp, entry.needs))
+    while todo:
+        item = todo.pop()
+        if isinstance(item, np.ndarray):
+            if np.may_share_memory(item, array):
                 return True
+        elif isinstance(item, Tensor):
+            todo.append(item._data)
+        elif isinstance(item, (tuple, list)):
+            todo.extend(item)
+        elif isinstance(item, FunctionType):
+            todo.extend(item.__defaults__ or ())
+            todo.extend(cell.cell_contents for cell in item.__closure__ or ())
+        elif callable(item):
+            return True  # can't look inside: rather a needless error than a wrong gradient
     return False
 
 
@@ -333,7 +348,7 @@ class Tape:
         """What the table calls an operand: a tensor's name or number, a constant's value or shape."""
         if id(x) in self._names:
             return self._names[id(x)]
-        x = np.asarray(x)
+        x = x._data if isinstance(x, Tensor) else np.asarray(x)
         return f"{x.item():.4g}" if x.size == 1 else f"constant{x.shape}"
 
     def __str__(self) -> str:
@@ -344,6 +359,7 @@ class Tape:
         widths = [max(map(len, column)) for column in zip(*rows, strict=True)]
         lines = ["  ".join(cell.ljust(width) for cell, width in zip(row, widths, strict=True)).rstrip() for row in rows]
         lines.insert(1, "-" * max(map(len, lines)))
+        lines.append("g: gradient of the result; x, y: the inputs in order; y: the result, if x is the only input")
         return "\n".join(lines)
 
     def steps(self, gradient: ArrayLike | None = None) -> Iterator[Step]:
@@ -351,7 +367,11 @@ class Tape:
 
         Stepping to the end adds the same gradients to the leaves' ``grad`` as ``backward(gradient)``.
         It doesn't release the tape.
+
+        Raises:
+            RuntimeError: as ``backward``, at the first step.
         """
+        refuse_changed(self.results, self.entries)
         g = first_gradient(self.result, gradient)
         if not self.entries:
             accumulate(self.result, g)

@@ -78,15 +78,16 @@ class Tensor:
         """The array itself, not a copy: ``w.data -= 0.1 * w.grad`` updates ``w``.
 
         Changing it between forward and backward, while a recorded entry still needs the old values,
-        makes ``backward`` raise. What escapes that watch: an alias taken *before* the forward pass
-        (the array given to ``Tensor(...)``, or an earlier ``.data``) and changed after it.
+        makes ``backward`` raise. What escapes that watch: a change made after the forward pass through an alias
+        taken *before* it (the array given to ``Tensor(...)``, an earlier ``.data``, or a plain array used as an
+        operand), and a change to an array that is then replaced (``w.data = other``). Replacing alone is harmless:
+        the entry keeps the old array.
         """
-        if not isinstance(self._data, np.ndarray):
-            self._data = np.asarray(self._data)  # results may be NumPy scalars, which compute faster
-        owner = self if self._owner is None else self._owner
+        array = as_array(self)
+        owner = owner_of(self)
         if owner._used:
             watch(owner)
-        return self._data
+        return array
 
     @data.setter
     def data(self, value: ArrayLike) -> None:
@@ -149,9 +150,9 @@ class Tensor:
 
     def detach(self) -> Tensor:
         """A tensor on the same memory, off the tape: a constant, whatever it was computed from."""
-        result = start(Tensor.__new__(Tensor), self._data)
+        result = start(Tensor.__new__(Tensor), as_array(self))
         result.name = self.name
-        result._owner = self if self._owner is None else self._owner
+        result._owner = owner_of(self)
         return result
 
     def zero_grad(self) -> None:
@@ -204,33 +205,49 @@ def describe(tensor: Tensor) -> str:
     return f"tensor '{tensor.name}'" if tensor.name else f"a tensor of shape {tensor.shape}"
 
 
-# Three functions guard the tape against arrays that change under it. They look at the owner of the
-# memory, because a change made through a view (a reshape, a slice) changes the owner as well.
+# The rest guards the tape against arrays that change under it. It looks at the owner of the memory, because a
+# change made through a view (a reshape, a slice) changes the owner as well.
+
+
+def owner_of(tensor: Tensor) -> Tensor:
+    """The tensor whose memory this one views, or itself."""
+    owner = tensor._owner
+    return tensor if owner is None or not np.may_share_memory(owner._data, tensor._data) else owner
+
+
+def as_array(tensor: Tensor) -> np.ndarray:
+    """The tensor's array. A result may start as a NumPy scalar, which computes faster; nobody outside sees that."""
+    if not isinstance(tensor._data, np.ndarray):
+        tensor._data = np.asarray(tensor._data)
+    return tensor._data
 
 
 def mark_changed(tensors: Iterable[Tensor]) -> None:
     """Note that these tensors' arrays have just been changed in place."""
     now = Tensor.last_change = next(clock)
     for tensor in tensors:
-        owner = tensor if tensor._owner is None else tensor._owner
-        owner._changed = now
+        owner_of(tensor)._changed = now
 
 
 def watch(owner: Tensor) -> None:
     """Copy an array that is about to be handed out, so that ``changed_since`` can tell what became of it."""
-    if owner._snapshot is None or owner._snapshot[0] < owner._used:
-        if owner._snapshot is not None and not _same(owner._data, owner._snapshot[1]):
-            owner._changed = next(clock)
-        Tensor.last_change = next(clock)
-        owner._snapshot = (Tensor.last_change, np.array(owner._data))
+    if owner._snapshot is not None:
+        taken, copy = owner._snapshot
+        if taken > owner._used:
+            return
+        if not _same(owner._data, copy):
+            owner._changed = max(owner._changed, taken)  # since then, so entries before that are spoilt
+    Tensor.last_change = next(clock)
+    owner._snapshot = (Tensor.last_change, np.array(owner._data))
 
 
 def changed_since(tensor: Tensor, number: int) -> bool:
     """Whether a tensor's array was changed in place after the entry of that number was recorded."""
-    owner = tensor if tensor._owner is None else tensor._owner
-    if owner._changed > number:
-        return True
-    return owner._snapshot is not None and owner._snapshot[0] > number and not _same(owner._data, owner._snapshot[1])
+    owner = owner_of(tensor)
+    if owner._changed > number or owner._snapshot is None:
+        return owner._changed > number
+    taken, copy = owner._snapshot
+    return taken > number and not _same(owner._data, copy)
 
 
 def _same(a: np.ndarray, b: np.ndarray) -> bool:

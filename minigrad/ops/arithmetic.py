@@ -81,16 +81,18 @@ def matmul(x: Operand, y: Operand) -> Tensor:
         ) from None
 
     # With x as a row and y as a column, every case is the product of two (stacks of) matrices.
+    row, column = a.ndim == 1, b.ndim == 1
+
     def as_matrices(g):
-        g = np.expand_dims(g, -1) if b.ndim == 1 else g
-        return np.expand_dims(g, -2) if a.ndim == 1 else g
+        g = np.expand_dims(g, -1) if column else g
+        return np.expand_dims(g, -2) if row else g
 
     def d_x(g):
-        d = as_matrices(g) @ (b[None] if b.ndim == 1 else b.swapaxes(-1, -2))
-        return d[..., 0, :] if a.ndim == 1 else d
+        d = as_matrices(g) @ (b[None] if column else b.swapaxes(-1, -2))
+        return d[..., 0, :] if row else d
 
     def d_y(g):
-        d = (a[:, None] if a.ndim == 1 else a.swapaxes(-1, -2)) @ as_matrices(g)
-        return d[..., 0] if b.ndim == 1 else d
+        d = (a[:, None] if row else a.swapaxes(-1, -2)) @ as_matrices(g)
+        return d[..., 0] if column else d
 
     return record("matmul", value, (x, y), (d_x, d_y), "d_x = g @ y.T, d_y = x.T @ g")

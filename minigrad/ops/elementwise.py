@@ -93,8 +93,8 @@ def where(condition: Operand, x: Operand, y: Operand) -> Tensor:
     except ValueError:
         shapes = f"{chosen.shape}, {np.shape(a)} and {np.shape(b)}"
         raise ValueError(f"where: the shapes {shapes} of condition, x and y do not broadcast") from None
-    vjps = (lambda g: np.where(chosen, g, 0), lambda g: np.where(chosen, 0, g))
-    return record("where", value, (x, y), vjps, "d_x = g where the condition holds, d_y = g elsewhere")
+    vjps = (None, lambda g: np.where(chosen, g, 0), lambda g: np.where(chosen, 0, g))
+    return record("where", value, (condition, x, y), vjps, "d_x = g where the condition holds, d_y = g elsewhere")
 
 
 def clip(x: Operand, min: float | None = None, max: float | None = None) -> Tensor:
@@ -108,6 +108,6 @@ def clip(x: Operand, min: float | None = None, max: float | None = None) -> Tens
     a = array_of(x)
     low = -np.inf if min is None else array_of(min)
     high = np.inf if max is None else array_of(max)
-    inside = np.logical_and(np.greater_equal(a, low), np.less_equal(a, high))
-    value = a if min is None and max is None else np.clip(a, array_of(min), array_of(max))
+    inside = broadcast("clip", np.greater_equal, a, low) & broadcast("clip", np.less_equal, a, high)
+    value = np.minimum(np.maximum(a, low), high)  # np.clip would need at least one limit in NumPy 2.0
     return record("clip", value, (x,), (lambda g: g * inside,), "d_x = g * (min <= x <= max)")

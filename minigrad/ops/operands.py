@@ -19,7 +19,12 @@ def array_of(x: Operand) -> np.ndarray:
     """The array to compute with. Python numbers stay as they are, so that they don't widen a float32 operand."""
     if isinstance(x, Tensor):
         return x._data
-    return x if isinstance(x, (np.ndarray, int, float)) else np.asarray(x)
+    if isinstance(x, (int, float)):
+        return x
+    x = np.asarray(x)
+    if x.dtype.kind not in "fiub":
+        raise TypeError(f"operands are real numbers or booleans, not {x.dtype}")
+    return x
 
 
 def broadcast(name: str, function: Callable, a: np.ndarray, b: np.ndarray) -> np.ndarray:

@@ -24,7 +24,7 @@ def sum(x: Operand, axis: Axis = None, keepdims: bool = False) -> Tensor:
     shape = a.shape
 
     def d_x(g):
-        return np.broadcast_to(_restore(g, axis, keepdims), shape)
+        return np.broadcast_to(_restore(g, axis, len(shape)), shape)
 
     return record("sum", value, (x,), (d_x,), "d_x = g, to every term of the sum")
 
@@ -36,7 +36,7 @@ def mean(x: Operand, axis: Axis = None, keepdims: bool = False) -> Tensor:
     shape, n = a.shape, _count(a, axis)
 
     def d_x(g):
-        return np.broadcast_to(_restore(g, axis, keepdims) / n, shape)
+        return np.broadcast_to(_restore(g, axis, len(shape)) / n, shape)
 
     return record("mean", value, (x,), (d_x,), "d_x = g / n, to every one of the n terms")
 
@@ -49,7 +49,7 @@ def var(x: Operand, axis: Axis = None, ddof: int = 0, keepdims: bool = False) ->
 
     def d_x(g):
         centered = a - np.mean(a, axis=axis, keepdims=True)
-        return _restore(g, axis, keepdims) * centered * (2 / (n - ddof))
+        return _restore(g, axis, a.ndim) * centered * (2 / (n - ddof) if n > ddof else np.nan)
 
     return record("var", value, (x,), (d_x,), "d_x = g * 2 * (x - mean) / (n - ddof)")
 
@@ -69,9 +69,9 @@ def _extreme(name, function, x, axis, keepdims):
     value = function(a, axis=axis, keepdims=keepdims)
 
     def d_x(g):
-        attained = a == _restore(value, axis, keepdims)
+        attained = a == _restore(value, axis, a.ndim)
         ties = attained.sum(axis=axis, keepdims=True, dtype=a.dtype)
-        return attained * (_restore(g, axis, keepdims) / ties)
+        return attained * (_restore(g, axis, a.ndim) / ties)
 
     return record(name, value, (x,), (d_x,), f"d_x = g * (x == {name}) / number of ties")
 
@@ -100,13 +100,13 @@ def log_softmax(x: Operand, axis: int = -1) -> Tensor:
     return record("log_softmax", y, (x,), (d_x,), "d_x = g - softmax(x) * sum(g)")
 
 
-def _restore(g, axis, keepdims):
-    """Put the reduced axes back with length 1, so that ``g`` broadcasts against the input."""
-    return g if keepdims or axis is None else np.expand_dims(g, axis)
+def _restore(g, axis, ndim):
+    """Put the reduced axes back with length 1, so that ``g`` broadcasts against the input of ``ndim`` axes."""
+    return g if axis is None or np.ndim(g) == ndim else np.expand_dims(g, axis)
 
 
 def _count(a, axis):
     """How many values go into one result."""
     if axis is None:
         return a.size
-    return math.prod(a.shape[i] for i in (axis if isinstance(axis, tuple) else (axis,)))
+    return math.prod(a.shape[i] for i in (axis if isinstance(axis, tuple) else (axis,))) if a.ndim else 1

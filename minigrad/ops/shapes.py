@@ -76,13 +76,11 @@ def getitem(x: Operand, index: Any) -> Tensor:
         IndexError: an index out of range, too many, or of a type that can't index.
     """
     a = np.asarray(array_of(x))
-    parts = tuple(
-        array_of(i) if isinstance(i, Tensor) else i for i in (index if isinstance(index, tuple) else (index,))
-    )
+    given = index if isinstance(index, tuple) else (index,)
+    parts = tuple(array_of(i) if isinstance(i, Tensor) else i for i in given)
     value = a[parts]
     shape = a.shape
-    basic = all(i is None or i is Ellipsis or isinstance(i, (int, np.integer, slice)) for i in parts)
-    basic = basic and not any(isinstance(i, (bool, np.bool_)) for i in parts)
+    basic = not any(isinstance(i, (np.ndarray, list, bool, np.bool_)) for i in parts)
 
     def d_x(g):
         d = np.zeros(shape, g.dtype)
@@ -92,8 +90,10 @@ def getitem(x: Operand, index: Any) -> Tensor:
             np.add.at(d, parts, g)  # unlike d[parts] += g, adds once for each time an element was picked
         return d
 
+    arrays = tuple(i for i in given if isinstance(i, (Tensor, np.ndarray)))  # on the tape, to be seen and watched
+    vjps = (d_x, *[None] * len(arrays))
     rule = "d_x = g at the indexed places, 0 elsewhere"
-    return record("getitem", value, (x,), (d_x,), rule, view_of=x if basic else None)
+    return record("getitem", value, (x, *arrays), vjps, rule, view_of=x if basic else None)
 
 
 def concatenate(tensors: Sequence[Operand], axis: int = 0) -> Tensor:

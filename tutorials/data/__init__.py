@@ -55,11 +55,14 @@ def load_mnist(folder: str | os.PathLike) -> Dataset:
     for name in ("train", "t10k"):
         image_file, label_file = _find(folder, f"{name}-images", 3), _find(folder, f"{name}-labels", 1)
         images, labels = read_idx(image_file, ndim=3), read_idx(label_file, ndim=1)
+        pixels = math.prod(images.shape[1:])
         if len(images) != len(labels):
             raise ValueError(f"{image_file} has {len(images)} images, but {label_file} has {len(labels)} labels")
         if len(labels) and labels.max() > 9:
             raise ValueError(f"{label_file}: labels must be 0 to 9, got {labels.max()}")
-        parts += [images.reshape(len(images), -1).astype(np.float32) / 255, labels.astype(np.int64)]
+        if parts and pixels != parts[0].shape[1]:
+            raise ValueError(f"{image_file} has images of {pixels} pixels, the training images {parts[0].shape[1]}")
+        parts += [images.reshape(len(images), pixels).astype(np.float32) / 255, labels.astype(np.int64)]
     return Dataset(*parts)
 
 
@@ -86,19 +89,19 @@ def read_idx(path: str | os.PathLike, ndim: int) -> np.ndarray:
         with opener(path, "rb") as file:
             header = _read(file, 4 + 4 * ndim)
             expected = bytes([0, 0, 8, ndim])
-            if header[:4] != expected:
+            if not expected.startswith(header[:4]):
                 raise ValueError(f"magic number {header[:4].hex()}, expected {expected.hex()} ({ndim} axes of bytes)")
             if len(header) < 4 + 4 * ndim:
                 raise ValueError("truncated inside its header")
             shape = struct.unpack(f">{ndim}I", header[4:])
             size = math.prod(shape)
             values = _read(file, size + 1)  # one more than there should be, to notice trailing bytes
+            if len(values) != size:
+                problem = f"truncated, only {len(values)} follow" if len(values) < size else "but more bytes follow"
+                raise ValueError(f"the header {shape} means {size} bytes, {problem}")
+            return np.frombuffer(values, np.uint8).reshape(shape)
     except (EOFError, gzip.BadGzipFile, zlib.error, ValueError) as error:
         raise ValueError(f"{path}: not a whole IDX file: {error}") from None
-    if len(values) != size:
-        problem = f"truncated, only {len(values)} follow" if len(values) < size else "but more bytes follow"
-        raise ValueError(f"{path}: not a whole IDX file: the header {shape} means {size} bytes, {problem}")
-    return np.frombuffer(values, np.uint8).reshape(shape)
 
 
 def _read(file, count: int) -> bytes:

@@ -1,0 +1,599 @@
+"""Arrays changed in place between forward and backward: an error if the gradient needs the old values."""
+
+import functools
+import operator
+import re
+
+import numpy as np
+import pytest
+
+import minigrad as mg
+from minigrad import Tensor
+from minigrad.optim import SGD, Adam
+from minigrad.tape import record
+
+
+def leaf(values, **arguments):
+    return Tensor(np.array(values, dtype=float), requires_grad=True, **arguments)
+
+
+def subtract_from_data(w):
+    w.data -= 0.5
+
+
+def multiply_data(w):
+    w.data *= 2
+
+
+def write_into_data(w):
+    w.data[...] = 5
+
+
+def write_one_value(w):
+    w.data[0, 1] = 5
+
+
+def write_with_out(w):
+    np.negative(w.data, out=w.data)
+
+
+def write_into_numpy(w):
+    w.numpy()[...] = 5
+
+
+def write_into_asarray(w):
+    np.asarray(w.detach())[...] = 5
+
+
+def write_into_a_detached_tensor(w):
+    w.detach().data[...] = 5
+
+
+def subtract_from_a_detached_tensor(w):
+    w.detach().data -= 5
+
+
+def write_into_a_reshaped_view(w):
+    w.reshape(-1).data[0] = 5
+
+
+def write_into_a_slice(w):
+    w[1:].data[...] = 5
+
+
+def write_into_a_row_by_a_numpy_integer(w):
+    w[np.int64(1)].data[...] = 5
+
+
+def write_into_a_view_of_a_view(w):
+    w.T[:, 0].data[...] = 5
+
+
+def subtract_under_no_grad(w):
+    with mg.no_grad():
+        w -= 0.5
+
+
+def multiply_under_no_grad(w):
+    with mg.no_grad():
+        w *= 2
+
+
+def step_sgd(w):
+    w.grad = np.ones(w.shape)
+    SGD([w], lr=0.1).step()
+    w.grad = None
+
+
+def step_adam(w):
+    w.grad = np.ones(w.shape)
+    Adam([w]).step()
+    w.grad = None
+
+
+every_change = pytest.mark.parametrize(
+    "change",
+    [
+        subtract_from_data,
+        multiply_data,
+        write_into_data,
+        write_one_value,
+        write_with_out,
+        write_into_numpy,
+        write_into_asarray,
+        write_into_a_detached_tensor,
+        subtract_from_a_detached_tensor,
+        write_into_a_reshaped_view,
+        write_into_a_slice,
+        write_into_a_row_by_a_numpy_integer,
+        write_into_a_view_of_a_view,
+        subtract_under_no_grad,
+        multiply_under_no_grad,
+        step_sgd,
+        step_adam,
+    ],
+)
+
+VALUES = [[1.0, 2.0], [3.0, 4.0]]
+
+
+@every_change
+def test_a_change_that_the_gradient_would_need_raises(change):
+    w = leaf(VALUES, name="w")
+    loss = (w * w).sum()
+    change(w)
+    with pytest.raises(RuntimeError, match=r"tensor 'w' was changed in place after entry 1 of the tape \(multiply\)"):
+        loss.backward()
+    assert w.grad is None
+
+
+@every_change
+def test_a_change_that_no_entry_needs_is_allowed(change):
+    w, b = leaf(VALUES), leaf([1.0, 2.0])
+    loss = (w + b).sum()
+    change(w)
+    loss.backward()
+    np.testing.assert_array_equal(w.grad, np.ones((2, 2)))
+    np.testing.assert_array_equal(b.grad, [2, 2])
+
+
+@every_change
+def test_a_change_before_the_forward_pass_is_allowed(change):
+    w = leaf(VALUES)
+    change(w)
+    (w * w).sum().backward()
+    np.testing.assert_array_equal(w.grad, 2 * w.data)
+
+
+@every_change
+@pytest.mark.parametrize("look", [False, True], ids=["unseen", "looked at"])
+def test_a_training_loop_may_change_its_weights_after_each_backward(change, look):
+    w = leaf(VALUES, name="w")
+    for _ in range(3):
+        w.zero_grad()
+        loss = (w * w).sum()
+        if look:  # as in print(w.data)
+            assert w.data.shape == (2, 2)
+        loss.backward()
+        np.testing.assert_array_equal(w.grad, 2 * w.data)
+        change(w)
+
+
+@every_change
+def test_of_two_forward_passes_only_the_one_before_the_change_is_spoiled(change):
+    w = leaf(VALUES)
+    before = (w * w).sum()
+    change(w)
+    after = (w * w).sum()
+    after.backward()
+    np.testing.assert_array_equal(w.grad, 2 * w.data)
+    with pytest.raises(RuntimeError, match="changed in place"):
+        before.backward()
+
+
+@pytest.mark.parametrize("change", [subtract_from_data, write_into_data, write_into_a_slice, step_sgd])
+def test_a_constant_that_the_gradient_would_need_is_watched_too(change):
+    x, w = Tensor(VALUES, name="x"), leaf(VALUES, name="w")
+    loss = (x * w).sum()
+    change(x)
+    with pytest.raises(RuntimeError, match=r"tensor 'x' was changed in place after entry 1 of the tape \(multiply\)"):
+        loss.backward()
+
+
+NEEDED = {
+    "w * w": lambda w: w * w,
+    "w / w": lambda w: w / w,
+    "3 / w": lambda w: 3 / w,
+    "w ** 2": lambda w: w**2,
+    "w ** w": lambda w: w**w,
+    "w @ w": lambda w: w @ w,
+    "abs": mg.abs,
+    "log": mg.log,
+    "max": lambda w: w.max(axis=0),
+    "min": lambda w: w.min(),
+    "maximum": lambda w: mg.maximum(w, 2),
+    "minimum": lambda w: mg.minimum(w, 2),
+    "var": lambda w: w.var(axis=1),
+}
+
+NOT_NEEDED = {
+    "w + 1": lambda w: w + 1,
+    "2 - w": lambda w: 2 - w,
+    "-w": lambda w: -w,
+    "sum": lambda w: w.sum(axis=0),
+    "mean": lambda w: w.mean(),
+    "reshape": lambda w: w.reshape(4),
+    "transpose": lambda w: w.T,
+    "swapaxes": lambda w: w.swapaxes(0, 1),
+    "expand_dims": lambda w: w.expand_dims(0),
+    "squeeze": lambda w: w.squeeze(),
+    "broadcast_to": lambda w: w.broadcast_to((3, 2, 2)),
+    "w[0]": lambda w: w[0],
+    "w[[0, 0]]": lambda w: w[[0, 0]],
+    "concatenate": lambda w: mg.concatenate([w, w]),
+    "stack": lambda w: mg.stack([w, w]),
+    "exp": mg.exp,
+    "sqrt": mg.sqrt,
+    "tanh": mg.tanh,
+    "sigmoid": mg.sigmoid,
+    "relu": mg.relu,
+    "softmax": mg.softmax,
+    "log_softmax": mg.log_softmax,
+    "clip": lambda w: w.clip(0, 2),
+    "where": lambda w: mg.where([True, False], w, 0.0),
+    # Only the gradient of the constant would need w, and nobody wants that one.
+    "2 ** w": lambda w: 2**w,
+    "w * constant": lambda w: w * 2.0,
+    "w / constant": lambda w: w / Tensor(VALUES),
+    "constant @ w": lambda w: Tensor(VALUES) @ w,
+}
+
+
+@pytest.mark.parametrize("operation", NEEDED.values(), ids=NEEDED)
+def test_an_operand_that_the_rule_uses_must_not_change(operation):
+    w = leaf(VALUES)
+    result = operation(w)
+    w.data *= 2
+    with pytest.raises(RuntimeError, match="changed in place"):
+        result.backward(np.ones(result.shape))
+
+
+@pytest.mark.parametrize("operation", NOT_NEEDED.values(), ids=NOT_NEEDED)
+def test_an_operand_that_the_rule_does_not_use_may_change(operation):
+    untouched, w = leaf(VALUES), leaf(VALUES)
+    result, expected = operation(w), operation(untouched)
+    w.data *= 2
+    result.backward(np.ones(result.shape))
+    expected.backward(np.ones(result.shape))
+    np.testing.assert_array_equal(w.grad, untouched.grad)
+
+
+@pytest.mark.parametrize("function", [mg.exp, mg.sqrt, mg.tanh, mg.sigmoid, mg.relu, mg.softmax, mg.log_softmax])
+def test_a_result_that_the_rule_uses_must_not_change(function):
+    w = leaf(VALUES)
+    result = function(w)
+    result.name = "y"
+    result.data[...] = 0
+    with pytest.raises(RuntimeError, match="tensor 'y' was changed in place after entry 1"):
+        result.sum().backward()
+
+
+def test_a_result_that_a_later_entry_uses_must_not_change():
+    w = leaf(VALUES)
+    y = w + 1
+    y.name = "y"
+    loss = (y * y).sum()
+    y.data[...] = 0
+    with pytest.raises(RuntimeError, match=r"tensor 'y' was changed in place after entry 2 of the tape \(multiply\)"):
+        loss.backward()
+
+
+def test_the_entry_in_the_message_has_the_number_that_the_printed_tape_shows():
+    w = leaf(VALUES, name="w")
+    loss = (w + 1 + w.log()).sum()
+    line = str(loss.tape()).splitlines()[3]
+    assert line.split()[:3] == ["2", "%2", "log"]
+    w.data *= 2
+    with pytest.raises(RuntimeError, match=r"entry 2 of the tape \(log\)"):
+        loss.backward()
+
+
+def test_a_view_taken_before_the_forward_pass_spoils_it_when_changed_after():
+    w = leaf(VALUES, name="w")
+    view = w.detach().reshape(4)
+    loss = (w * w).sum()
+    view.data[...] = 0
+    with pytest.raises(RuntimeError, match="tensor 'w'"):
+        loss.backward()
+
+
+def test_a_view_that_was_updated_is_still_a_view():
+    w = leaf(VALUES, name="w")
+    view = w.detach()
+    view.data -= 1
+    loss = (w * w).sum()
+    view.data[...] = 0
+    with pytest.raises(RuntimeError, match="tensor 'w'"):
+        loss.backward()
+
+
+def test_a_change_of_the_whole_spoils_what_was_computed_from_its_view():
+    w = leaf(VALUES)
+    view = w[0]
+    loss = (view * view).sum()
+    w.data[...] = 0
+    with pytest.raises(RuntimeError, match="changed in place"):
+        loss.backward()
+
+
+def test_a_detached_constant_is_spoiled_by_a_change_of_the_tensor_whose_memory_it_shares():
+    w, x = leaf(VALUES), leaf(VALUES)
+    constant = w.detach()
+    loss = (constant * x).sum()
+    w.data[...] = 0
+    with pytest.raises(RuntimeError, match="changed in place"):
+        loss.backward()
+
+
+every_copy = pytest.mark.parametrize(
+    "copy",
+    [
+        lambda w: w.T.reshape(4),  # not contiguous, so NumPy has to copy
+        lambda w: w[[0, 1]],
+        lambda w: w[np.array([True, False])],
+    ],
+    ids=["reshape", "integers", "mask"],
+)
+
+
+@every_copy
+def test_a_copy_that_a_later_entry_uses_must_not_change(copy):
+    copied = copy(leaf(VALUES))
+    loss = (copied * copied).sum()
+    copied.data[...] = 0
+    with pytest.raises(RuntimeError, match="changed in place"):
+        loss.backward()
+
+
+@every_copy
+def test_a_copy_is_not_spoiled_by_a_change_of_the_original(copy):
+    w = leaf(VALUES)
+    copied = copy(w)
+    loss = (copied * copied).sum()
+    w.data[...] = 0
+    loss.backward()
+    np.testing.assert_array_equal(w.grad[0, 0], 2)
+
+
+def test_data_that_is_replaced_leaves_the_gradient_of_the_old_values():
+    w = leaf([1.0, 2.0])
+    loss = (w * w).sum()
+    w.data = np.array([10.0, 20.0])
+    loss.backward()
+    np.testing.assert_array_equal(w.grad, [2, 4])
+    np.testing.assert_array_equal(w.data, [10, 20])
+
+
+def test_data_that_is_looked_at_and_then_replaced_leaves_the_gradient_of_the_old_values():
+    w = leaf([1.0, 2.0])
+    loss = (w * w).sum()
+    w.data = w.data - 0.5
+    loss.backward()
+    np.testing.assert_array_equal(w.grad, [2, 4])
+
+
+def test_a_view_is_still_watched_when_the_data_of_the_whole_was_replaced():
+    w = leaf([1.0, 2.0])
+    view = w.reshape(2, 1)
+    loss = (view * view).sum()
+    w.data = np.array([10.0, 20.0])
+    view.data[...] = 0
+    with pytest.raises(RuntimeError, match="changed in place"):
+        loss.backward()
+
+
+def test_replaced_data_is_watched_from_its_next_use():
+    w = leaf([1.0, 2.0])
+    w.data = np.array([3.0, 4.0])
+    loss = (w * w).sum()
+    w.data[...] = 0
+    with pytest.raises(RuntimeError, match="changed in place"):
+        loss.backward()
+
+
+def test_looking_at_data_is_no_change():
+    w = leaf(VALUES)
+    loss = (w * w).sum()
+    assert w.data.mean() == 2.5
+    assert w.detach().T.data[0, 1] == 3
+    loss.backward()
+    np.testing.assert_array_equal(w.grad, 2 * np.array(VALUES))
+
+
+def test_looking_at_data_with_nan_is_no_change():
+    w = leaf([np.nan, 1.0])
+    loss = w * w
+    assert np.isnan(w.data[0])
+    loss.backward([1.0, 1.0])
+    np.testing.assert_array_equal(w.grad, [np.nan, 2])
+
+
+def test_editing_a_gradient_is_no_change():
+    w = leaf([1.0, 2.0])
+    (w * 2).sum().backward()
+    loss = (w * w).sum()
+    w.grad[...] = 0
+    loss.backward()
+    np.testing.assert_array_equal(w.grad, [2, 4])
+
+
+def test_a_refused_backward_leaves_every_gradient_as_it_was():
+    w, b = leaf(VALUES), leaf([1.0, 2.0])
+    (w + b).sum().backward()
+    y = w * w + b
+    y.retain_grad()
+    loss = y.sum()
+    w.data *= 2
+    with pytest.raises(RuntimeError, match="changed in place"):
+        loss.backward()
+    assert y.grad is None
+    np.testing.assert_array_equal(w.grad, np.ones((2, 2)))
+    np.testing.assert_array_equal(b.grad, [2, 2])
+
+
+def test_a_refused_backward_is_refused_again():
+    w = leaf(VALUES)
+    loss = (w * w).sum()
+    w.data *= 2
+    for _ in range(2):
+        with pytest.raises(RuntimeError, match="changed in place"):
+            loss.backward()
+
+
+def test_the_tape_of_a_spoiled_result_is_refused_as_backward_is():
+    w = leaf(VALUES)
+    loss = (w * w).sum()
+    w.data *= 2
+    with pytest.raises(RuntimeError, match="changed in place"):
+        loss.tape()
+
+
+@pytest.mark.parametrize("backward_first", [False, True])
+def test_stepping_a_kept_tape_after_a_change_is_refused(backward_first):
+    w = leaf(VALUES)
+    loss = (w * w).sum()
+    tape = loss.tape()
+    if backward_first:
+        loss.backward()
+    w.data *= 2
+    with pytest.raises(RuntimeError, match="changed in place"):
+        list(tape.steps())
+
+
+def test_the_condition_of_where_is_watched():
+    condition, x = Tensor([True, False]), leaf([1.0, 2.0])
+    loss = mg.where(condition, x, 0.0).sum()
+    condition.data[...] = False
+    with pytest.raises(RuntimeError, match="changed in place"):
+        loss.backward()
+
+
+def test_a_tensor_used_as_an_index_is_watched():
+    index, x = Tensor([0, 0]), leaf([1.0, 2.0])
+    loss = x[index].sum()
+    index.data[...] = 1
+    with pytest.raises(RuntimeError, match="changed in place"):
+        loss.backward()
+
+
+# Rules that you record yourself come in several forms; the watch must see through, or be careful with, each.
+
+
+def test_a_rule_of_one_function_for_all_inputs_is_watched():
+    w = leaf([1.0, 2.0])
+    a = w.data
+    result = record("square", a * a, (w,), lambda g, needs: (2 * g * a,), "d_x = 2 * g * x")
+    w.data *= 2
+    with pytest.raises(RuntimeError, match=r"changed in place.*square"):
+        result.sum().backward()
+
+
+def keep_a_view(w):
+    flat = w.data.ravel()
+    return lambda g: 2 * g * flat.reshape(2, 2)
+
+
+def keep_the_tensor(w):
+    return lambda g: 2 * g * w.data
+
+
+def keep_a_list(w):
+    kept = [w.data]
+    return lambda g: 2 * g * kept[0]
+
+
+def keep_a_default_argument(w):
+    return lambda g, a=w.data: 2 * g * a
+
+
+def keep_an_inner_function(w):
+    a = w.data
+
+    def double():
+        return 2 * a
+
+    return lambda g: g * double()
+
+
+@pytest.mark.parametrize(
+    "rule_of", [keep_a_view, keep_the_tensor, keep_a_list, keep_a_default_argument, keep_an_inner_function]
+)
+def test_however_a_rule_keeps_its_input_it_is_watched(rule_of):
+    w = leaf(VALUES)
+    result = record("square", w.data**2, (w,), (rule_of(w),), "d_x = 2 * g * x")
+    w.data *= 2
+    with pytest.raises(RuntimeError, match=r"changed in place.*square"):
+        result.sum().backward()
+
+
+def test_a_rule_that_is_none_for_a_constant_input_can_be_watched():
+    w = leaf([1.0, 2.0])
+    result = record("shift", w.data + 3, (w, 3), (lambda g: g, None), "d_x = g")
+    w.data *= 2
+    result.sum().backward()
+    np.testing.assert_array_equal(w.grad, [1, 1])
+
+
+@pytest.mark.parametrize("rule", [functools.partial(np.multiply, 2.0), np.negative], ids=["partial", "ufunc"])
+def test_a_rule_that_cannot_be_looked_into_counts_as_needing_its_inputs(rule):
+    w = leaf([1.0, 2.0])
+    result = record("custom", w.data * 2, (w,), (rule,), "d_x = ...")
+    w.data *= 2
+    with pytest.raises(RuntimeError, match=r"changed in place.*custom"):
+        result.sum().backward()
+
+
+# `w -= step` itself.
+
+every_update = pytest.mark.parametrize(
+    ("update", "symbol", "expected"),
+    [
+        (operator.iadd, "+=", [3, 4]),
+        (operator.isub, "-=", [-1, 0]),
+        (operator.imul, "*=", [2, 4]),
+        (operator.itruediv, "/=", [0.5, 1]),
+        (operator.ipow, "**=", [1, 4]),
+    ],
+)
+
+
+@every_update
+def test_a_leaf_cannot_be_updated_in_place_while_recording(update, symbol, expected):
+    w = leaf([1.0, 2.0], name="w")
+    with pytest.raises(RuntimeError, match=rf"{re.escape(symbol)}.*'w'.*no_grad"):
+        update(w, 2.0)
+    np.testing.assert_array_equal(w.data, [1, 2])
+
+
+@every_update
+def test_a_leaf_is_updated_in_place_under_no_grad(update, symbol, expected):
+    array = np.array([1.0, 2.0])
+    w = Tensor(array, requires_grad=True)
+    with mg.no_grad():
+        result = update(w, 2.0)
+    assert result is w
+    assert w.requires_grad
+    assert w.data is array
+    np.testing.assert_array_equal(array, expected)
+
+
+@pytest.mark.parametrize("other", [Tensor([1.0, 1.0]), np.array([1.0, 1.0])], ids=repr)
+def test_an_update_takes_tensors_and_arrays(other):
+    w = leaf([1.0, 2.0])
+    with mg.no_grad():
+        w -= other
+    np.testing.assert_array_equal(w.data, [0, 1])
+
+
+def test_an_update_keeps_the_dtype_of_the_leaf():
+    w = Tensor([1.0, 2.0], requires_grad=True, dtype=np.float32)
+    with mg.no_grad():
+        w -= np.array([0.5, 0.5])
+    assert w.dtype == np.float32
+
+
+@pytest.mark.parametrize("start", [0.0, Tensor(0.0)], ids=["from a number", "from a constant"])
+def test_losses_can_be_added_up_with_plus_equals(start):
+    w = leaf([1.0, 2.0])
+    total = start
+    for factor in (1.0, 10.0):
+        total += (w * factor).sum()
+    total.backward()
+    np.testing.assert_array_equal(w.grad, [11, 11])
+
+
+def test_plus_equals_on_a_result_leaves_the_first_result_alone():
+    w = leaf([1.0, 2.0])
+    first = total = w.sum()
+    total += 1.0
+    assert (first.item(), total.item()) == (3, 4)

@@ -1,0 +1,320 @@
+"""gradcheck: it must pass what is right, find what is wrong, say where, and leave no trace."""
+
+import numpy as np
+import pytest
+
+import minigrad as mg
+from minigrad import GradcheckError, Tensor, gradcheck, gradcheck_module
+from minigrad.tape import record
+
+
+def leaf(values, name=None):
+    return Tensor(np.array(values, dtype=float), requires_grad=True, name=name)
+
+
+def square_with_rule(rule):
+    """x**2 with a derivative of your own: ``rule(g, a)``."""
+
+    def square(x):
+        a = np.array(x.data)
+        return record("square", a * a, (x,), (lambda g: rule(g, a),), "")
+
+    return square
+
+
+right = square_with_rule(lambda g, a: 2 * a * g)
+doubled = square_with_rule(lambda g, a: 4 * a * g)
+wrong = square_with_rule(lambda g, a: g * (2 * a + (a > 2)))  # off by 1 where x > 2
+
+
+# What passes.
+
+
+@pytest.mark.parametrize(
+    "x", [leaf(1.5), leaf([1.0, 2.0]), leaf([[1.0], [3.0]]), leaf(np.ones((0, 2)))], ids=lambda x: str(x.shape)
+)
+def test_a_right_rule_passes(x):
+    assert gradcheck(right, x) is True
+
+
+@pytest.mark.parametrize("inputs", [leaf([1.0, 2.0]), [leaf([1.0, 2.0])], (leaf([1.0, 2.0]),)])
+def test_inputs_may_be_one_tensor_or_a_sequence(inputs):
+    assert gradcheck(right, inputs)
+
+
+def test_several_inputs_and_outputs_are_all_checked():
+    assert gradcheck(lambda x, y: (x * y, x.sum(), y.exp()), [leaf([1.0, 2.0]), leaf([[3.0], [4.0]])])
+
+
+def test_inputs_that_require_no_gradient_are_passed_on():
+    assert gradcheck(lambda x, y, flag: x * y * flag, [leaf([1.0, 2.0]), Tensor([3.0, 4.0]), 5])
+
+
+def test_constants_among_the_inputs_may_have_any_dtype():
+    assert gradcheck(lambda x, y: x * y, [leaf([1.0, 2.0]), Tensor([3.0, 4.0], dtype=np.float32)])
+
+
+def test_an_output_that_does_not_depend_on_the_input_has_gradient_0():
+    assert gradcheck(lambda x, y: (x * 2, Tensor([1.0]), y * 3), [leaf([1.0, 2.0]), leaf(3.0)])
+
+
+def test_one_tensor_may_be_two_inputs():
+    x = leaf([1.0, 2.0])
+    assert gradcheck(lambda a, b: a * b, [x, x])
+
+
+def test_fn_may_close_over_the_tensor():
+    x = leaf([1.0, 2.0])
+    assert gradcheck(lambda _: x * x, x)
+    assert gradcheck(lambda a: x * a, x)
+
+
+def test_fn_may_return_a_view_of_its_input():
+    assert gradcheck(lambda x: x.reshape(4)[::2], leaf([[1.0, 2.0], [3.0, 4.0]]))
+
+
+@pytest.mark.parametrize("make", [lambda x: (x * x).sum().detach(), lambda x: (x * x).detach()])
+def test_a_detached_result_can_be_an_input(make):
+    x = make(leaf([1.0, 2.0]))
+    x.requires_grad = True
+    assert gradcheck(right, x)
+
+
+def test_tolerances_can_be_widened():
+    slightly_off = square_with_rule(lambda g, a: 2.01 * a * g)
+    x = leaf([1.0, 2.0])
+    assert not gradcheck(slightly_off, x, raise_exception=False)
+    assert gradcheck(slightly_off, x, rtol=0.01)
+    assert gradcheck(slightly_off, x, atol=0.1)
+
+
+def test_the_step_can_be_chosen():
+    x = leaf([1e-7])
+    assert not gradcheck(mg.sqrt, leaf([2e-6]), raise_exception=False)
+    assert gradcheck(mg.sqrt, x, eps=1e-11)
+
+
+# What fails.
+
+
+def test_a_wrong_rule_fails():
+    with pytest.raises(GradcheckError):
+        gradcheck(wrong, leaf([1.0, 2.0, 3.0]))
+
+
+def test_without_raise_exception_a_wrong_rule_gives_false():
+    assert gradcheck(wrong, leaf([1.0, 3.0]), raise_exception=False) is False
+
+
+def test_a_rule_that_is_wrong_only_where_it_is_not_looked_at_passes():
+    assert gradcheck(wrong, leaf([1.0, 1.5]))
+
+
+def test_a_gradcheck_error_is_a_runtime_error():
+    assert issubclass(GradcheckError, RuntimeError)
+
+
+def test_the_report_has_the_worst_index_both_values_and_the_count():
+    x = leaf([[1.0, 3.0, 1.5], [1.0, 1.0, 4.0]], name="x")
+
+    def fn(x):
+        return mg.where(np.array([[False, False, False], [False, False, True]]), 10.0 * wrong(x), wrong(x))
+
+    with pytest.raises(GradcheckError) as error:
+        gradcheck(fn, x)
+    report = str(error.value)
+    assert "input 0 (tensor 'x'), output 0" in report
+    assert "2 of 36 derivatives are off" in report
+    assert "output[1, 2] / d input[1, 2] is 90 by backward, 80 by finite differences" in report
+
+
+def test_the_report_names_each_wrong_input_and_output():
+    def fn(x, y):
+        return right(x), doubled(x) + right(y), doubled(y)
+
+    with pytest.raises(GradcheckError) as error:
+        gradcheck(fn, [leaf([1.0], name="x"), leaf([2.0], name="y")])
+    report = str(error.value)
+    assert "input 0 (tensor 'x'), output 1" in report
+    assert "input 1 (tensor 'y'), output 2" in report
+    assert "output 0" not in report
+    assert "input 1 (tensor 'y'), output 1" not in report
+
+
+@pytest.mark.parametrize(("factor", "shown"), [(2.0, "2 times"), (-1.0, "-1 times"), (0.25, "0.25 times")])
+def test_the_report_hints_at_a_constant_factor(factor, shown):
+    with pytest.raises(GradcheckError, match=f"all are {shown}"):
+        gradcheck(square_with_rule(lambda g, a: factor * 2 * a * g), leaf([1.0, 2.0, -3.0]))
+
+
+def test_the_report_does_not_hint_at_a_factor_where_there_is_none():
+    with pytest.raises(GradcheckError) as error:
+        gradcheck(wrong, leaf([1.0, 3.0]))
+    assert "times" not in str(error.value)
+
+
+def test_a_forgotten_gradient_fails():
+    with pytest.raises(GradcheckError):
+        gradcheck(lambda x: x * Tensor(np.array(x.data)), leaf([1.0, 2.0]))
+
+
+def test_a_result_cut_off_the_tape_fails():
+    with pytest.raises(GradcheckError):
+        gradcheck(lambda x: (x * x).detach(), leaf([1.0, 2.0]))
+
+
+@pytest.mark.parametrize("bad", [np.nan, np.inf])
+def test_a_gradient_that_is_not_finite_fails(bad):
+    assert not gradcheck(square_with_rule(lambda g, a: np.full(2, bad)), leaf([1.0, 2.0]), raise_exception=False)
+
+
+def test_a_value_that_is_not_finite_fails():
+    def nan_near_1(x):
+        return record("f", np.where(x.data == 1, 0.0, np.nan), (x,), (lambda g: g,), "")
+
+    assert not gradcheck(nan_near_1, leaf([1.0]), raise_exception=False)
+
+
+def test_a_wrong_gradient_through_broadcasting_fails():
+    def add_without_sum(x, y):
+        return record("add", x.data + y.data, (x, y), (lambda g: g, lambda g: g[0]), "")
+
+    assert not gradcheck(add_without_sum, [leaf([[1.0], [2.0]]), leaf([3.0])], raise_exception=False)
+
+
+def test_fn_must_give_the_same_result_each_time():
+    rng = np.random.default_rng(0)
+    with pytest.raises(GradcheckError, match="different results"):
+        gradcheck(lambda x: x * rng.normal(), leaf([1.0, 2.0]))
+
+
+# What is refused.
+
+
+@pytest.mark.parametrize("dtype", [np.float32, np.float16])
+def test_single_precision_is_refused_with_advice(dtype):
+    x = Tensor([1.0], requires_grad=True, dtype=dtype, name="x")
+    with pytest.raises(TypeError, match=rf"'x' is {np.dtype(dtype)}.*float64"):
+        gradcheck(right, x, raise_exception=False)
+
+
+@pytest.mark.parametrize("inputs", [Tensor([1.0]), [Tensor([1.0]), 2.0], []])
+def test_inputs_without_any_gradient_are_refused(inputs):
+    with pytest.raises(ValueError, match="requires"):
+        gradcheck(lambda *_: Tensor(1.0), inputs)
+
+
+def test_a_computed_input_is_refused():
+    with pytest.raises(ValueError, match=r"'y'.*detach"):
+        y = leaf([1.0]) * 2
+        y.name = "y"
+        gradcheck(right, y)
+
+
+@pytest.mark.parametrize("output", [np.ones(2), 1.0, None])
+def test_an_fn_that_returns_no_tensor_is_refused(output):
+    with pytest.raises(TypeError, match=r"gradcheck.*Tensor"):
+        gradcheck(lambda x: output, leaf([1.0, 2.0]))
+
+
+# It leaves no trace.
+
+
+@pytest.mark.parametrize("fn", [right, wrong])
+def test_data_and_gradients_of_the_inputs_are_left_as_they_were(fn):
+    values = np.array([1 / 3, 3.3, 1e-30])
+    x = leaf(values)
+    array, gradient = x.data, np.array([7.0, 8.0, 9.0])
+    x.grad = gradient
+    gradcheck(fn, x, raise_exception=False)
+    assert x.data is array
+    np.testing.assert_array_equal(array, values)
+    assert x.grad is gradient
+    np.testing.assert_array_equal(gradient, [7, 8, 9])
+
+
+def test_gradients_of_leaves_that_fn_closes_over_are_left_as_they_were():
+    x, w, b = leaf([1.0, 2.0]), leaf([3.0, 4.0]), leaf([5.0, 6.0])
+    w.grad = gradient = np.array([7.0, 8.0])
+    assert gradcheck(lambda x: (x * w + b).tanh(), x)
+    assert w.grad is gradient
+    np.testing.assert_array_equal(gradient, [7, 8])
+    assert (b.grad, x.grad) == (None, None)
+
+
+def test_retained_gradients_of_results_that_fn_closes_over_are_left_as_they_were():
+    x, kept = leaf([1.0, 2.0]), []
+
+    def fn(x):
+        y = x * x
+        if y.requires_grad:
+            y.retain_grad()
+        kept.append(y)
+        return y * 2
+
+    assert gradcheck(fn, x)
+    assert any(y.requires_grad for y in kept)
+    assert all(y.grad is None for y in kept)
+
+
+def test_inputs_are_put_back_when_fn_raises():
+    x = leaf([1.0, 2.0])
+
+    def fn(x):
+        if x.data[1] > 2:
+            raise KeyError
+        return x * x
+
+    with pytest.raises(KeyError):
+        gradcheck(fn, x)
+    np.testing.assert_array_equal(x.data, [1, 2])
+    assert x.grad is None
+
+
+def test_the_tensor_can_be_trained_on_afterwards():
+    x = leaf([1.0, 2.0])
+    loss = (x * x).sum()
+    gradcheck(right, x)
+    loss.backward()
+    np.testing.assert_array_equal(x.grad, [2, 4])
+
+
+# Layers.
+
+
+class Scale:
+    """Just enough of a module: a parameter, a frozen one, and a buffer that counts the calls."""
+
+    def __init__(self, rule=right):
+        self.weight, self.frozen, self.calls = leaf([1.0, 3.0], name="weight"), Tensor([5.0, 6.0]), np.zeros(1)
+        self.rule = rule
+
+    def __call__(self, x):
+        self.calls += 1
+        return self.rule(self.weight) * x * self.frozen
+
+    def parameters(self):
+        return iter([self.weight, self.frozen])
+
+    def buffers(self):
+        return iter([self.calls])
+
+
+@pytest.mark.parametrize("x", [np.array([[1.0, 2.0]]), Tensor([[1.0, 2.0]]), leaf([[1.0, 2.0]])], ids=repr)
+def test_a_module_is_checked_for_its_inputs_and_parameters(x):
+    assert gradcheck_module(Scale(), x)
+
+
+def test_a_wrong_gradient_of_a_parameter_is_found():
+    with pytest.raises(GradcheckError, match="tensor 'weight'"):
+        gradcheck_module(Scale(wrong), np.array([[1.0, 2.0]]))
+
+
+def test_a_modules_buffers_and_gradients_are_left_as_they_were():
+    module = Scale()
+    x = leaf([[1.0, 2.0]])
+    calls = module.calls
+    gradcheck_module(module, x)
+    assert module.calls is calls
+    np.testing.assert_array_equal(calls, [0])
+    assert (module.weight.grad, x.grad) == (None, None)
