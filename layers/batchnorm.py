@@ -35,8 +35,8 @@ def _identity(channels: int, dtype: str) -> tuple[np.ndarray, np.ndarray]:
 
 def _channel_last(x: np.ndarray, channels_last: bool) -> np.ndarray:
     """A view of ``x`` with the channel as last axis, so that (C,) arrays broadcast: (m, C), or (N, L, C)."""
-    if x.dtype.kind != "f":
-        x = x.astype(np.float64)  # sums of small integers would overflow
+    if x.dtype.kind != "f" or x.dtype.itemsize < 4:  # sums of small integers or of float16 would overflow
+        x = x.astype(np.float32 if x.dtype.kind == "f" else np.float64)
     if x.ndim == 2:
         return x
     if channels_last:
@@ -98,12 +98,17 @@ def batch_norm(
     weight, bias = one if weight is None else weight, zero if bias is None else bias
     if (running_mean is None) != (running_var is None):
         raise ValueError("batch_norm: give both running_mean and running_var, or neither")
+    if training and running_mean is not None:
+        if any(getattr(array, "dtype", np.dtype(object)).kind != "f" for array in (running_mean, running_var)):
+            raise TypeError("batch_norm changes the running statistics in place: give floating-point arrays")
+        if momentum is None:
+            raise TypeError("batch_norm needs a number for momentum; the layers take None, for the plain average")
     running = () if running_mean is None else (array_of(running_mean), array_of(running_var))
     for name, array in zip(("weight", "bias", "running_mean", "running_var"), (weight, bias, *running), strict=False):
-        if array.shape != (channels,):
+        if np.shape(array_of(array)) != (channels,):
             raise ValueError(
                 f"batch_norm: {name} must have shape ({channels},), a value for each channel of an input of shape "
-                f"{a.shape}, got {array.shape}"
+                f"{a.shape}, got {np.shape(array_of(array))}"
             )
     if training:
         return _normalize_with_batch(x, a, weight, bias, running, momentum, eps, channels_last)
@@ -119,7 +124,7 @@ def _normalize_with_batch(x, a, weight, bias, running, momentum, eps, channels_l
     if m < 2:
         raise ValueError(
             f"batch_norm: training needs 2 or more values for each channel, got {m} in an input of shape {a.shape}: "
-            "with one, x - mean is always 0; use a larger batch, or eval()"
+            "with one, x - mean is always 0; use a larger batch, or running statistics and eval()"
         )
 
     mean = _sum(u) / m
@@ -249,7 +254,6 @@ class _BatchNorm(Module):
         channels_last: bool = False,
         dtype: DTypeLike = np.float32,
     ) -> None:
-        super().__init__()
         if num_features < 1:
             raise ValueError(f"{type(self).__name__}({num_features}): the number of features must be 1 or more")
         self.num_features, self.eps, self.momentum = num_features, eps, momentum
@@ -357,14 +361,17 @@ def update_bn(model: Module, batches: Iterable) -> None:
         batches: inputs of the model, or tuples or lists that begin with one, such as (images, labels).
 
     Raises:
+        TypeError: an array in place of a list of batches.
         ValueError: no batches, or a model without running statistics; the old statistics then stay.
     """
+    if isinstance(batches, (np.ndarray, Tensor)):
+        raise TypeError("update_bn takes several batches: put the one array into a list, or split it into batches")
     norms = [m for m in model.modules() if isinstance(m, _BatchNorm) and m.track_running_stats]
     if not norms:
         raise ValueError(f"update_bn: no BatchNorm in this {type(model).__name__} keeps running statistics")
     modes = [(module, module.training) for module in model.modules()]
     momenta = [(norm, norm.momentum) for norm in norms]
-    before = model.state_dict()
+    before = [(buffer, np.array(buffer)) for buffer in model.buffers()]
     done = False
     try:
         model.eval()
@@ -378,7 +385,8 @@ def update_bn(model: Module, batches: Iterable) -> None:
         if not done:
             raise ValueError("update_bn got no batches; give a list, or a fresh generator")
     except BaseException:
-        model.load_state_dict(before)
+        for buffer, values in before:
+            buffer[...] = values
         raise
     finally:
         for module, training in modes:

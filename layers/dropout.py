@@ -27,7 +27,6 @@ class Dropout(Module):
     """
 
     def __init__(self, p: float = 0.5, rng: Rng = None) -> None:
-        super().__init__()
         if not 0 <= p <= 1:
             raise ValueError(f"Dropout: p is a probability, from 0 to 1, got {p}")
         self.p = p

@@ -44,28 +44,25 @@ def linear(x: Operand, weight: Operand, bias: Operand | None = None) -> Tensor:
     Raises:
         ValueError: shapes that don't fit.
     """
-    a, w = np.asarray(array_of(x)), array_of(weight)
+    a, w = np.asarray(array_of(x)), np.asarray(array_of(weight))
     if w.ndim != 2:
         raise ValueError(f"linear: weight must have shape (out, in), got {w.shape}")
     if a.shape[-1:] != w.shape[1:]:
         raise ValueError(f"linear expects {w.shape[1]} features on the last axis of the input, got shape {a.shape}")
     value = a @ w.T
-    if bias is not None:
-        b = array_of(bias)
-        if b.shape != w.shape[:1]:
-            raise ValueError(f"linear: bias must have shape {w.shape[:1]} for weight {w.shape}, got {b.shape}")
-        value = add_to(value, b)
-
-    def vjp(g, needs):
-        rows = g.reshape(-1, w.shape[0])  # every axis but the last is batch
-        d_x = g @ w if needs[0] else None
-        d_weight = rows.T @ a.reshape(-1, w.shape[1]) if needs[1] else None
-        if bias is None:
-            return d_x, d_weight
-        return d_x, d_weight, column_sums(rows) if needs[2] else None
-
-    inputs = (x, weight) if bias is None else (x, weight, bias)
-    return record("linear", value, inputs, vjp, "d_x = g @ weight, d_weight = g.T @ x, d_bias = sum(g)")
+    outputs, features = w.shape
+    vjps = (  # every axis but the last is batch
+        lambda g: g @ w,
+        lambda g: g.reshape(-1, outputs).T @ a.reshape(-1, features),
+    )
+    if bias is None:
+        return record("linear", value, (x, weight), vjps, "d_x = g @ weight, d_weight = g.T @ x")
+    b = np.asarray(array_of(bias))
+    if b.shape != w.shape[:1]:
+        raise ValueError(f"linear: bias must have shape {w.shape[:1]} for weight {w.shape}, got {b.shape}")
+    vjps = (*vjps, lambda g: column_sums(g.reshape(-1, outputs)))
+    rule = "d_x = g @ weight, d_weight = g.T @ x, d_bias = sum(g)"
+    return record("linear", add_to(value, b), (x, weight, bias), vjps, rule)
 
 
 class Linear(Module):
@@ -91,7 +88,6 @@ class Linear(Module):
         dtype: DTypeLike = np.float32,
         rng: Rng = None,
     ) -> None:
-        super().__init__()
         if in_features < 1 or out_features < 1:
             raise ValueError(f"Linear({in_features}, {out_features}): numbers of features must be 1 or more")
         self.in_features, self.out_features = in_features, out_features

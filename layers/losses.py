@@ -5,7 +5,7 @@ from __future__ import annotations
 import numpy as np
 
 from minigrad import Tensor
-from minigrad.ops.operands import Operand, array_of
+from minigrad.ops.operands import Operand, array_of, floating
 from minigrad.tape import record
 
 
@@ -24,10 +24,11 @@ def cross_entropy(logits: Operand, targets: Operand) -> Tensor:
         ValueError: other shapes, an empty batch, or a target out of range.
         TypeError: targets that aren't integers.
     """
-    a, labels = np.asarray(array_of(logits)), np.asarray(array_of(targets))
+    a, labels = floating(array_of(logits)), np.asarray(array_of(targets))
     if a.ndim != 2 or labels.shape != a.shape[:1] or not a.size:
         raise ValueError(
-            f"cross_entropy: logits must have shape (N, classes) and targets (N,), got {a.shape} and {labels.shape}"
+            "cross_entropy: logits must have shape (N, classes) and targets (N,), class numbers and not one-hot rows, "
+            f"with N and classes at least 1; got {a.shape} and {labels.shape}"
         )
     if labels.dtype.kind not in "iu":
         raise TypeError(f"cross_entropy: targets are class numbers, so integers, got {labels.dtype}")
@@ -62,7 +63,7 @@ def mse_loss(prediction: Operand, target: Operand) -> Tensor:
     Raises:
         ValueError: different shapes. (Broadcasting (N, 1) against (N,) would compare everything with everything.)
     """
-    a, b = np.asarray(array_of(prediction)), np.asarray(array_of(target))
+    a, b = floating(array_of(prediction)), floating(array_of(target))
     if a.shape != b.shape or not a.size:
         raise ValueError(f"mse_loss: prediction and target need the same shape, not empty, got {a.shape} and {b.shape}")
     difference = a - b

@@ -35,7 +35,6 @@ class Module:
 
     >>> class Scale(Module):
     ...     def __init__(self):
-    ...         super().__init__()
     ...         self.factor = Parameter([1.0])
     ...     def forward(self, x):
     ...         return x * self.factor
@@ -45,16 +44,14 @@ class Module:
     """
 
     training = True
-
-    def __init__(self) -> None:
-        self._buffers: list[str] = []
+    _buffers: tuple[str, ...] = ()
 
     def forward(self, *inputs: Any) -> Tensor:
         """What the module computes; a subclass defines it, and users call ``module(x)``."""
         raise NotImplementedError(f"{type(self).__name__} must define forward(self, x)")
 
-    def __call__(self, *inputs: Any) -> Tensor:
-        return self.forward(*inputs)
+    def __call__(self, *inputs: Any, **named: Any) -> Tensor:
+        return self.forward(*inputs, **named)
 
     def __setattr__(self, name: str, value: Any) -> None:
         if isinstance(value, (list, tuple, dict)):
@@ -74,7 +71,8 @@ class Module:
     def register_buffer(self, name: str, array: np.ndarray | None) -> None:
         """Make ``array`` the attribute ``name`` and part of ``state_dict``, without its being learned."""
         setattr(self, name, array)
-        self._buffers.append(name)
+        if name not in self._buffers:
+            self._buffers = (*self._buffers, name)
 
     def named_children(self) -> Iterator[tuple[str, Module]]:
         """The modules assigned to this one, with their attribute names."""
@@ -210,7 +208,7 @@ class Module:
         problems = [f"missing {key}" for key in missing if strict]
         problems += [f"unexpected {key}" for key in unexpected if strict]
         values = {}
-        for key in own.keys() & state.keys():
+        for key in (key for key in own if key in state):
             value = values[key] = np.asarray(state[key])
             if value.shape != own[key].shape:
                 problems.append(f"{key} has shape {value.shape}, here {own[key].shape}")
@@ -261,7 +259,6 @@ class Sequential(Module):
     """
 
     def __init__(self, *modules: Module) -> None:
-        super().__init__()
         for position, module in enumerate(modules):
             if not isinstance(module, Module):
                 hint = ": give an object, not the class" if isinstance(module, type) else ""
@@ -279,8 +276,9 @@ class Sequential(Module):
     def __len__(self) -> int:
         return len(list(self.children()))
 
-    def __getitem__(self, position: int) -> Module:
-        return list(self.children())[position]
+    def __getitem__(self, position: int | slice) -> Module:
+        found = list(self.children())[position]
+        return Sequential(*found) if isinstance(position, slice) else found
 
 
 def _join(path: str, name: str) -> str:

@@ -72,7 +72,7 @@ for name in METHODS:
 for name, function in BINARY.items():
     setattr(Tensor, f"__{name}__", function)
     setattr(Tensor, f"__r{name}__", _reflected(function))
-for name, symbol in {"add": "+=", "sub": "-=", "mul": "*=", "truediv": "/=", "pow": "**="}.items():
+for name, symbol in {"add": "+=", "sub": "-=", "mul": "*=", "truediv": "/=", "pow": "**=", "matmul": "@="}.items():
     setattr(Tensor, f"__i{name}__", _in_place(symbol, BINARY[name]))
 for name in ("__lt__", "__le__", "__gt__", "__ge__", "__eq__", "__ne__"):
     setattr(Tensor, name, _comparison(name))

@@ -32,18 +32,24 @@ class _Optimizer:
         if len({id(p) for p in self.params}) != len(self.params):
             raise ValueError(f"{name} got a parameter twice, which would update it twice a step")
 
-    def _check_settings(self) -> None:
-        for name in self.settings:
-            if not getattr(self, name) >= 0:  # "not >=" also refuses nan
-                raise ValueError(f"{type(self).__name__}: {name} must be 0 or more, got {getattr(self, name)}")
+    def _check(self, settings: Mapping[str, float]) -> None:
+        for name, value in settings.items():
+            if not value >= 0:  # "not >=" also refuses nan
+                raise ValueError(f"{type(self).__name__}: {name} must be 0 or more, got {value}")
 
     def step(self) -> None:
-        """Update every parameter that has a gradient."""
-        changed = [p for p in self.params if p.grad is not None]
+        """Update every parameter that has a gradient.
+
+        Raises:
+            ValueError: a gradient of another shape than its parameter; nothing is then changed.
+        """
+        for p in self.params:
+            if p.grad is not None and p.grad.shape != p.shape:
+                raise ValueError(f"{type(self).__name__}: the grad of {describe(p)} has shape {p.grad.shape}")
         for i, p in enumerate(self.params):
             if p.grad is not None:
                 self._update(i, p, p.grad)
-        mark_changed(changed)
+        mark_changed(p for p in self.params if p.grad is not None)
 
     def _update(self, i: int, p: Tensor, g: np.ndarray) -> None:
         raise NotImplementedError
@@ -79,7 +85,9 @@ class _Optimizer:
                 raise ValueError(f"{owner}: {name} needs a count for each of the {len(self.params)} parameters")
         known = {f"{name}.{i}": (name, i, p) for name in self.moments for i, p in enumerate(self.params)}
         required = {*self.settings, *self.counters}
-        required |= {key for key, (_, i, _) in known.items() for values in counts.values() if values[i]}
+        for key, (_, i, _) in known.items():
+            if any(values[i] for values in counts.values()):  # this parameter has been updated before
+                required.add(key)
         if missing := required - set(state):
             raise ValueError(f"{owner}: missing {sorted(missing)}")
         if unexpected := set(state) - required - set(known):
@@ -91,6 +99,7 @@ class _Optimizer:
             if array.shape != p.shape:
                 raise ValueError(f"{owner}: {key} has shape {array.shape}, the parameter {p.shape}")
         settings = {name: type(getattr(self, name))(state[name]) for name in self.settings}
+        self._check(settings)
         for name, value in {**settings, **counts, **loaded}.items():
             setattr(self, name, value)
 
@@ -126,10 +135,13 @@ class SGD(_Optimizer):
         super().__init__(params)
         self.lr, self.momentum, self.weight_decay = float(lr), float(momentum), float(weight_decay)
         self.nesterov = bool(nesterov)
-        self._check_settings()
-        if nesterov and not momentum:
-            raise ValueError("SGD: nesterov needs a momentum above 0")
+        self._check({name: getattr(self, name) for name in self.settings})
         self.velocity = [None] * len(self.params)
+
+    def _check(self, settings: Mapping[str, float]) -> None:
+        super()._check(settings)
+        if settings["nesterov"] and not settings["momentum"]:
+            raise ValueError("SGD: nesterov needs a momentum above 0")
 
     def _update(self, i: int, p: Tensor, g: np.ndarray) -> None:
         if self.weight_decay:
@@ -175,12 +187,15 @@ class Adam(_Optimizer):
         super().__init__(params)
         self.lr, self.eps, self.weight_decay = float(lr), float(eps), float(weight_decay)
         self.beta1, self.beta2 = map(float, betas)
-        self._check_settings()
-        if not max(betas) < 1:
-            raise ValueError(f"Adam: betas must be below 1, got {betas}")
+        self._check({name: getattr(self, name) for name in self.settings})
         self.m: list = [None] * len(self.params)
         self.v: list = [None] * len(self.params)
         self.t = [0] * len(self.params)  # counted for each parameter: one frozen for a while has had fewer steps
+
+    def _check(self, settings: Mapping[str, float]) -> None:
+        super()._check(settings)
+        if not max(settings["beta1"], settings["beta2"]) < 1:
+            raise ValueError(f"Adam: betas must be below 1, got {settings['beta1']} and {settings['beta2']}")
 
     def _update(self, i: int, p: Tensor, g: np.ndarray) -> None:
         if self.weight_decay:

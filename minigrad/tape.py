@@ -11,6 +11,7 @@ cycles, and a tape that nobody holds is freed at once.
 from __future__ import annotations
 
 import contextlib
+import inspect
 import itertools
 import threading
 from collections.abc import Callable, Iterator
@@ -41,6 +42,13 @@ class no_grad(contextlib.ContextDecorator):  # lower case, because it reads as a
     >>> with no_grad():
     ...     accuracy = (model(x).data.argmax(1) == labels).mean()
     """
+
+    def __call__(self, function: Callable) -> Callable:
+        if inspect.isgeneratorfunction(function):
+            raise TypeError(
+                "@no_grad() on a generator would end before its body runs: write `with no_grad():` inside it"
+            )
+        return super().__call__(function)
 
     def __enter__(self) -> None:
         _mode.before.append(_mode.recording)

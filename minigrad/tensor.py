@@ -94,7 +94,7 @@ class Tensor:
         if value is self._data:  # `w.data -= step` ends here: the array was changed in place
             mark_changed([self])
             return
-        array = np.asarray(value, dtype=self.dtype)
+        array = np.asarray(value._data if isinstance(value, Tensor) else value, dtype=self.dtype)
         if array.shape != self.shape:
             raise ValueError(
                 f"{describe(self)}.data takes an array of shape {self.shape}, got {array.shape}: "
@@ -173,6 +173,15 @@ class Tensor:
             )
         return np.array(self.data, dtype=dtype, copy=copy)
 
+    def __array_function__(self, function, types, args, kwargs):
+        """``np.mean(t)`` and the like: computed as NumPy does for constants, refused where a gradient would be lost."""
+        if self._requires_grad:
+            raise TypeError(
+                f"np.{function.__name__} got {describe(self)}, and its result would have no gradient: use minigrad's "
+                "function or method of that name, such as t.mean(), or .data where no gradient is wanted"
+            )
+        return function(*[_plain(value) for value in args], **{name: _plain(value) for name, value in kwargs.items()})
+
     def __len__(self) -> int:
         return len(self._data)
 
@@ -198,6 +207,13 @@ def start(tensor: Tensor, array: np.ndarray) -> Tensor:
     tensor._requires_grad = tensor._retains_grad = False
     tensor._used = tensor._changed = 0
     return tensor
+
+
+def _plain(value):
+    """A Tensor's array; so for each Tensor in a list or tuple."""
+    if isinstance(value, (list, tuple)):
+        return type(value)(_plain(item) for item in value)
+    return np.asarray(value) if isinstance(value, Tensor) else value
 
 
 def describe(tensor: Tensor) -> str:

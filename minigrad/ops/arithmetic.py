@@ -45,8 +45,8 @@ def divide(x: Operand, y: Operand) -> Tensor:
 def power(x: Operand, y: Operand) -> Tensor:
     """x ** y, elementwise.
 
-    The gradient of ``x`` is 0 where ``y`` is 0, and the gradient of ``y`` is 0 where ``x`` is 0: the
-    limits, where the formula alone would give 0 * infinity. For ``x < 0`` the gradient of ``y`` is nan.
+    The gradient of ``x`` is 0 where ``y`` is 0, and the gradient of ``y`` is 0 where ``x`` is 0 and ``y`` is not
+    negative: the limits, where the formula alone would give 0 * infinity. For ``x < 0`` the gradient of ``y`` is nan.
     """
     a, b = array_of(x), array_of(y)
     value = broadcast("power", operator.pow, a, b)

@@ -6,7 +6,7 @@ import numpy as np
 
 from ..tape import record
 from ..tensor import Tensor
-from .operands import Operand, array_of, broadcast
+from .operands import Operand, array_of, broadcast, floating
 
 
 def exp(x: Operand) -> Tensor:
@@ -42,7 +42,7 @@ def tanh(x: Operand) -> Tensor:
 def sigmoid(x: Operand) -> Tensor:
     """1 / (1 + exp(-x)), the logistic function."""
     with np.errstate(over="ignore"):  # exp(-x) is infinite for x far below 0, and 1 / infinity is the right 0
-        y = np.exp(-array_of(x))
+        y = np.exp(-floating(array_of(x)))
     y += 1
     y = np.reciprocal(y, out=y if isinstance(y, np.ndarray) else None)
 
@@ -105,9 +105,10 @@ def clip(x: Operand, min: float | None = None, max: float | None = None) -> Tens
     """
     if any(isinstance(limit, Tensor) and limit.requires_grad for limit in (min, max)):
         raise TypeError("clip: the limits get no gradient: use maximum(x, min) and minimum(x, max)")
-    a = array_of(x)
-    low = -np.inf if min is None else array_of(min)
-    high = np.inf if max is None else array_of(max)
-    inside = broadcast("clip", np.greater_equal, a, low) & broadcast("clip", np.less_equal, a, high)
-    value = np.minimum(np.maximum(a, low), high)  # np.clip would need at least one limit in NumPy 2.0
+    a = value = array_of(x)
+    inside = True
+    if min is not None:
+        value, inside = broadcast("clip", np.maximum, value, array_of(min)), np.greater_equal(a, array_of(min))
+    if max is not None:
+        value, inside = broadcast("clip", np.minimum, value, array_of(max)), np.less_equal(a, array_of(max)) & inside
     return record("clip", value, (x,), (lambda g: g * inside,), "d_x = g * (min <= x <= max)")

@@ -27,6 +27,12 @@ def array_of(x: Operand) -> np.ndarray:
     return x
 
 
+def floating(a: np.ndarray) -> np.ndarray:
+    """The array as floating point: integers as float64, because differences of unsigned ones would wrap around."""
+    a = np.asarray(a)
+    return a if a.dtype.kind == "f" else a.astype(np.float64)
+
+
 def broadcast(name: str, function: Callable, a: np.ndarray, b: np.ndarray) -> np.ndarray:
     """``function(a, b)``, with an error that names the operation if the shapes don't broadcast."""
     try:

@@ -12,7 +12,7 @@ import numpy as np
 
 from ..tape import record
 from ..tensor import Tensor
-from .operands import Operand, array_of
+from .operands import Operand, array_of, floating
 
 Axis = int | tuple[int, ...] | None
 
@@ -78,7 +78,7 @@ def _extreme(name, function, x, axis, keepdims):
 
 def softmax(x: Operand, axis: int = -1) -> Tensor:
     """exp(x) / sum(exp(x)) along ``axis``; computed from x - max, so that exp cannot overflow."""
-    a = np.asarray(array_of(x))
+    a = floating(array_of(x))
     y = np.exp(a - np.max(a, axis=axis, keepdims=True))
     y = y / np.sum(y, axis=axis, keepdims=True)
 
@@ -90,7 +90,7 @@ def softmax(x: Operand, axis: int = -1) -> Tensor:
 
 def log_softmax(x: Operand, axis: int = -1) -> Tensor:
     """log(softmax(x)) along ``axis``, exact also where softmax(x) would round to 0."""
-    a = np.asarray(array_of(x))
+    a = floating(array_of(x))
     centered = a - np.max(a, axis=axis, keepdims=True)
     y = centered - np.log(np.sum(np.exp(centered), axis=axis, keepdims=True))
 

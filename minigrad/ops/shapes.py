@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Iterable
 from typing import Any
 
 import numpy as np
@@ -76,11 +76,12 @@ def getitem(x: Operand, index: Any) -> Tensor:
         IndexError: an index out of range, too many, or of a type that can't index.
     """
     a = np.asarray(array_of(x))
-    given = index if isinstance(index, tuple) else (index,)
-    parts = tuple(array_of(i) if isinstance(i, Tensor) else i for i in given)
+    parts = index if isinstance(index, tuple) else (index,)
+    basic = all(i is None or i is Ellipsis or isinstance(i, slice) or _is_int(i) for i in parts)
+    if not basic:  # copied, so that backward finds the same places even if the arrays change
+        parts = tuple(np.array(i) if isinstance(i, (Tensor, np.ndarray, list, tuple)) else i for i in parts)
     value = a[parts]
     shape = a.shape
-    basic = not any(isinstance(i, (np.ndarray, list, bool, np.bool_)) for i in parts)
 
     def d_x(g):
         d = np.zeros(shape, g.dtype)
@@ -90,40 +91,39 @@ def getitem(x: Operand, index: Any) -> Tensor:
             np.add.at(d, parts, g)  # unlike d[parts] += g, adds once for each time an element was picked
         return d
 
-    arrays = tuple(i for i in given if isinstance(i, (Tensor, np.ndarray)))  # on the tape, to be seen and watched
-    vjps = (d_x, *[None] * len(arrays))
     rule = "d_x = g at the indexed places, 0 elsewhere"
-    return record("getitem", value, (x, *arrays), vjps, rule, view_of=x if basic else None)
+    return record("getitem", value, (x,), (d_x,), rule, view_of=x if basic else None)
 
 
-def concatenate(tensors: Sequence[Operand], axis: int = 0) -> Tensor:
+def _is_int(i):
+    return isinstance(i, (int, np.integer)) and not isinstance(i, bool)
+
+
+def concatenate(tensors: Iterable[Operand], axis: int = 0) -> Tensor:
     """Join tensors along an axis they have.
 
     Raises:
         ValueError: no tensors, or lengths that differ along another axis.
     """
+    tensors = tuple(tensors)
     arrays = [np.asarray(array_of(x)) for x in tensors]
     value = np.concatenate(arrays, axis)
-    ends = np.cumsum([a.shape[axis] for a in arrays])
-    vjps = tuple(_take(axis, slice(end - a.shape[axis], end)) for a, end in zip(arrays, ends, strict=True))
-    return record("concatenate", value, tuple(tensors), vjps, "d of each input = its part of g")
+    axis = axis % value.ndim
+    vjps, start = [], 0
+    for a in arrays:
+        part = (slice(None),) * axis + (slice(start, start + a.shape[axis]),)
+        vjps.append(lambda g, part=part: g[part])
+        start += a.shape[axis]
+    return record("concatenate", value, tensors, tuple(vjps), "d of each input = its part of g")
 
 
-def stack(tensors: Sequence[Operand], axis: int = 0) -> Tensor:
+def stack(tensors: Iterable[Operand], axis: int = 0) -> Tensor:
     """Join tensors of one shape along a new axis.
 
     Raises:
         ValueError: no tensors, or shapes that differ.
     """
+    tensors = tuple(tensors)
     value = np.stack([np.asarray(array_of(x)) for x in tensors], axis)
-    vjps = tuple(_take(axis, i) for i in range(len(tensors)))
-    return record("stack", value, tuple(tensors), vjps, "d of each input = its slice of g")
-
-
-def _take(axis, part):
-    """The vjp of one joined input: its part of ``g`` along ``axis``."""
-    return lambda g: (
-        np.moveaxis(np.moveaxis(g, axis, 0)[part], 0, axis)
-        if isinstance(part, slice)
-        else np.moveaxis(g, axis, 0)[part]
-    )
+    vjps = tuple(lambda g, i=i: g.take(i, axis) for i in range(len(tensors)))
+    return record("stack", value, tensors, vjps, "d of each input = its slice of g")

@@ -453,3 +453,20 @@ def test_adam_refuses_betas_outside_0_to_1(betas):
 def test_nesterov_needs_momentum():
     with pytest.raises(ValueError, match=r"nesterov.*momentum"):
         SGD([leaf([1.0])], lr=0.1, nesterov=True)
+
+
+@pytest.mark.parametrize("make", [lambda p: SGD(p, 0.1), Adam], ids=["SGD", "Adam"])
+def test_a_gradient_of_another_shape_is_refused_before_anything_changes(make):
+    a, b = Tensor([1.0], requires_grad=True), Tensor([1.0, 2.0], requires_grad=True, name="b")
+    a.grad, b.grad = np.ones(1), np.ones(3)
+    with pytest.raises(ValueError, match=r"'b'.*\(3,\)"):
+        make([a, b]).step()
+    assert a.item() == 1
+
+
+def test_loading_settings_that_could_not_be_given_is_refused():
+    p = Tensor([1.0], requires_grad=True)
+    optimizer = SGD([p], 0.1)
+    with pytest.raises(ValueError, match="lr must be 0 or more"):
+        optimizer.load_state_dict({**optimizer.state_dict(), "lr": -5})
+    assert optimizer.lr == 0.1

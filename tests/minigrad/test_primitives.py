@@ -719,3 +719,30 @@ def test_what_numpy_refuses_is_refused_with_its_error(call, error):
 def test_operands_that_are_no_real_numbers_are_refused(other):
     with pytest.raises(TypeError):
         leaf([1.0, 2.0]) + other
+
+
+# Found in use: forms of arguments and dtypes that NumPy takes and that are easy to get wrong.
+
+
+@pytest.mark.parametrize("index", [[0, 0, 1], ((0, 0, 1),), (np.array([0, 0, 1]),)], ids=str)
+def test_an_element_picked_twice_gets_both_gradients_whatever_the_index_is_written_as(index):
+    x = Tensor([1.0, 2.0, 3.0], requires_grad=True)
+    x[index].sum().backward()
+    np.testing.assert_array_equal(x.grad, [2, 1, 0])
+
+
+@pytest.mark.parametrize("join", [mg.concatenate, mg.stack])
+def test_tensors_to_be_joined_may_come_from_a_generator(join):
+    x = Tensor([1.0, 2.0], requires_grad=True)
+    join(z for z in (x, x)).sum().backward()
+    np.testing.assert_array_equal(x.grad, [2, 2])
+
+
+@pytest.mark.parametrize("function", [mg.sigmoid, mg.softmax, mg.log_softmax])
+def test_unsigned_integers_do_not_wrap_around(function):
+    image = np.array([[1, 2, 3]], np.uint8)
+    np.testing.assert_allclose(function(image).data, function(image.astype(float)).data)
+
+
+def test_clip_keeps_the_dtype_of_integers():
+    assert Tensor([1, 2, 3]).clip(2).dtype == np.int64

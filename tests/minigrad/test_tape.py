@@ -801,3 +801,11 @@ def test_steps_refuse_what_backward_refuses(gradient, error):
     y = leaf([1.0, 2.0]) * 2
     with pytest.raises(error, match="backward"):
         list(y.tape().steps(gradient))
+
+
+def test_no_grad_refuses_to_decorate_a_generator():
+    with pytest.raises(TypeError, match="inside it"):
+
+        @mg.no_grad()
+        def values():
+            yield 1
