@@ -190,7 +190,7 @@ def minigrad_batch_norm(shape: tuple[int, ...]):
 
 def numpy_batch_norm(shape: tuple[int, ...]):
     axes = (0, *range(2, len(shape)))
-    channel = (1, -1, *[1] * (len(shape) - 2))
+    channel = (1, shape[1], *[1] * (len(shape) - 2))
     gamma, beta = np.ones(channel, np.float32), np.zeros(channel, np.float32)
     running_mean, running_var = np.zeros(channel, np.float32), np.ones(channel, np.float32)
     m = int(np.prod(shape)) // shape[1]
