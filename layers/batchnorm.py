@@ -321,7 +321,8 @@ class BatchNorm1d(_BatchNorm):
     TensorFlow calls ``momentum`` or ``decay`` is ``1 - momentum`` here; its defaults are decay 0.99, so
     ``momentum=0.01``, and ``eps=1e-3``.
 
-    To freeze the statistics while the rest trains, call ``eval()`` on this layer after ``model.train()``.
+    To freeze the statistics while the rest trains, call ``eval()`` on this layer after ``model.train()``; to freeze
+    weight and bias as well, ``requires_grad_(False)``.
 
     Args:
         num_features: C.

@@ -138,7 +138,8 @@ class Module:
         return self
 
     def eval(self) -> Module:
-        """Put this module and all below it into evaluation mode."""
+        """Put this module and all below it into evaluation mode: Dropout drops nothing, and BatchNorm normalizes
+        with its running statistics instead of the batch's."""
         return self.train(False)
 
     def zero_grad(self) -> None:
@@ -225,7 +226,7 @@ class Module:
         return missing, unexpected
 
     def save(self, path: str | os.PathLike) -> None:
-        """Write ``state_dict()`` as an ``.npz`` file. Interrupted, it leaves the old file whole."""
+        """Write ``state_dict()`` to just this path, in ``.npz`` format. Interrupted, it leaves the old file whole."""
         save_arrays(path, self.state_dict())
 
     def load(self, path: str | os.PathLike) -> None:

@@ -14,7 +14,7 @@ from . import optim
 from .gradcheck import GradcheckError, gradcheck, gradcheck_module
 from .ops import *  # noqa: F403  the primitives, under NumPy's names
 from .ops import __all__ as _primitives
-from .tape import Entry, Tape, no_grad
+from .tape import Entry, Tape, no_grad, record
 from .tensor import Tensor
 
 __all__ = [
@@ -26,6 +26,7 @@ __all__ = [
     "gradcheck_module",
     "no_grad",
     "optim",
+    "record",
     # As in NumPy, `from minigrad import *` leaves Python's own abs, max, min and sum alone.
     *(name for name in _primitives if name not in ("abs", "max", "min", "sum")),
 ]

@@ -21,6 +21,8 @@ class _Optimizer:
         name = type(self).__name__
         if isinstance(params, Tensor):
             raise TypeError(f"{name} takes several parameters: put the one Tensor into a list, [{params.name or 'w'}]")
+        if callable(params):
+            raise TypeError(f"{name} got a function in place of parameters: call it, model.parameters()")
         self.params = list(params)
         if not self.params:
             raise ValueError(f"{name} got no parameters: pass model.parameters(), and not a generator used up before")

@@ -90,14 +90,25 @@ class Entry:
             if need:
                 x = self.inputs[i]
                 d = self.vjp[i](g) if together is None else together[i]
-                if d.shape != x._data.shape:
-                    d = unbroadcast(d, x._data.shape)
+                if np.shape(d) != x._data.shape:
+                    d = self._fit(i, d)
                 if d.dtype is not x._data.dtype:
                     d = d.astype(x._data.dtype)
                 if together is not None and any(d is other for _, other in sent):
                     d = d.copy()
                 sent.append((x, d))
         return sent
+
+    def _fit(self, i: int, d: np.ndarray) -> np.ndarray:
+        """Sum the gradient for input ``i`` back to its shape, or say that the vjp returned something else."""
+        shape = self.inputs[i]._data.shape
+        try:
+            return unbroadcast(d, shape)
+        except (AttributeError, ValueError):
+            got = f"shape {d.shape}" if isinstance(d, np.ndarray) else type(d).__name__
+            raise ValueError(
+                f"the vjp of '{self.op}' must return an array of shape {shape} for input {i}, got {got}"
+            ) from None
 
 
 RELEASED = Entry()  # takes the place of an entry that backward has used
@@ -113,8 +124,19 @@ def record(
 ) -> Tensor:
     """The result of an operation as a Tensor, with its tape entry if any input requires a gradient.
 
+    An operation of your own::
+
+        def square(x):
+            a = x.data
+            return record("square", a * a, (x,), (lambda g: 2 * g * a,), "d_x = 2 * g * x")
+
     ``view_of`` names the input whose memory the result may share. For the other arguments see ``Entry``.
+
+    Raises:
+        TypeError: inputs that aren't a tuple.
     """
+    if type(inputs) is not tuple:
+        raise TypeError(f"record('{op}'): inputs must be a tuple, such as (x,), got {type(inputs).__name__}")
     result = start(_new(Tensor), value)
     if isinstance(view_of, Tensor):
         result._owner = owner_of(view_of)
@@ -295,7 +317,7 @@ class Step:
         self.gradient = gradient
         self.sent = sent
 
-    def __str__(self) -> str:
+    def __repr__(self) -> str:
         lines = [
             f"{self.name} = {self.entry.op}    rule: {self.entry.rule}",
             f"  g = {_summary(self.gradient)}",
@@ -359,7 +381,7 @@ class Tape:
         x = x._data if isinstance(x, Tensor) else np.asarray(x)
         return f"{x.item():.4g}" if x.size == 1 else f"constant{x.shape}"
 
-    def __str__(self) -> str:
+    def __repr__(self) -> str:
         rows = [("#", "result", "operation", "inputs", "shape", "rule")]
         for number, (entry, result) in enumerate(zip(self.entries, self.results, strict=True), 1):
             inputs = ", ".join(self.name_of(x) for x in entry.inputs)
@@ -373,8 +395,8 @@ class Tape:
     def steps(self, gradient: ArrayLike | None = None) -> Iterator[Step]:
         """``backward`` in slow motion: yields a ``Step`` an entry, the last entry first.
 
-        Stepping to the end adds the same gradients to the leaves' ``grad`` as ``backward(gradient)``.
-        It doesn't release the tape.
+        Stepping to the end adds the same gradients to the leaves' ``grad`` as ``backward(gradient)``, also
+        a second time, or after ``backward``: call ``zero_grad`` between. It doesn't release the tape.
 
         Raises:
             RuntimeError: as ``backward``, at the first step.
