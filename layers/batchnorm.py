@@ -20,7 +20,7 @@ from minigrad import Tensor, no_grad
 from minigrad.ops.operands import Operand, array_of
 from minigrad.tape import record
 
-from .linear import Linear, add_to, column_sums
+from .linear import Linear, column_sums
 from .module import Module, Parameter, Sequential
 
 if TYPE_CHECKING:
@@ -44,19 +44,35 @@ def _channel_last(x: np.ndarray, channels_last: bool) -> np.ndarray:
     return x.reshape(*x.shape[:2], math.prod(x.shape[2:])).swapaxes(1, 2)
 
 
-def _channel_back(view: np.ndarray, shape: tuple[int, ...]) -> np.ndarray:
-    """Undo ``_channel_last``: the result in the input's shape."""
-    return (view if view.ndim == 2 else view.swapaxes(1, 2)).reshape(shape)
-
-
 def _sum(x: np.ndarray) -> np.ndarray:
     """Sum over all axes but the last: shape (C,)."""
     return column_sums(x if x.ndim == 2 else x.sum(axis=1))
 
 
 def _sum_of_product(x: np.ndarray, y: np.ndarray) -> np.ndarray:
-    """sum(x * y) over all axes but the last, without storing x * y: shape (C,)."""
+    """sum(x * y) over all axes but the last: shape (C,)."""
+    if x.ndim == 2 and x.size <= 65536:
+        return column_sums(x * y)
+    # Of a large array the product would take longer to store than to compute.
     return np.einsum("mc,mc->c" if x.ndim == 2 else "nlc,nlc->c", x, y)
+
+
+def _blocks(x: np.ndarray) -> list[slice]:
+    """Parts of the first axis of about 65,536 values: small enough to stay in the cache from one step to the next."""
+    if x.size <= 65536:
+        return [slice(None)]
+    length = max(1, 65536 * len(x) // x.size)
+    return [slice(start, start + length) for start in range(0, len(x), length)]
+
+
+def _multiply_add(x: np.ndarray, scale: np.ndarray, shift: np.ndarray, shape: tuple[int, ...], channels_last: bool):
+    """x * scale + shift for an ``x`` with the channel last; a new array of ``shape``, the channel in its own place."""
+    result = np.empty(shape, np.result_type(x, scale, shift))
+    view = _channel_last(result, channels_last)
+    for part in _blocks(view):
+        block = np.multiply(x[part], scale, out=view[part])
+        block += shift
+    return result
 
 
 def batch_norm(
@@ -133,7 +149,7 @@ def _normalize_with_batch(x, a, weight, bias, running, momentum, eps, channels_l
     std = np.sqrt(var + eps)
     # y = gamma * x_hat + beta. x_hat = centered / std is never stored: gamma / std is just one number a channel.
     scale = gamma / std
-    y = add_to(centered * scale, beta)
+    y = _multiply_add(centered, scale, beta, a.shape, channels_last)
 
     if running:
         running_mean, running_var = running
@@ -154,13 +170,15 @@ def _normalize_with_batch(x, a, weight, bias, running, momentum, eps, channels_l
         # d_mean = sum(d_x_hat) * -1/std + d_var * sum(-2 (x - mean)) / m; the sums are gamma * d_beta and 0.
         d_mean = -scale * d_beta
         # d_x = d_x_hat / std + d_var * 2 (x - mean) / m + d_mean / m
-        d_x = d_y * scale
-        d_x += centered * (d_var * (2 / m))
-        d_x += d_mean / m
-        return _channel_back(d_x, g.shape), d_gamma, d_beta
+        d_x = _multiply_add(d_y, scale, d_mean / m, g.shape, channels_last)
+        v, for_centered = _channel_last(d_x, channels_last), d_var * (2 / m)
+        for part in _blocks(v):
+            block = v[part]
+            block += centered[part] * for_centered
+        return d_x, d_gamma, d_beta
 
     rule = "the six lines of the paper's section 3"
-    return record("batch_norm", _channel_back(y, a.shape), (x, weight, bias), backward, rule)
+    return record("batch_norm", y, (x, weight, bias), backward, rule)
 
 
 def _normalize_with_constants(x, a, weight, bias, running_mean, running_var, eps, channels_last):
@@ -168,17 +186,17 @@ def _normalize_with_constants(x, a, weight, bias, running_mean, running_var, eps
     u = _channel_last(a, channels_last)
     mean, std = np.array(running_mean), np.sqrt(running_var + eps)  # copies: a later batch changes them in place
     scale, shift = scale_and_shift(running_mean, running_var, array_of(weight), array_of(bias), eps)
-    y = add_to(u * scale, shift)
+    y = _multiply_add(u, scale, shift, a.shape, channels_last)
 
     def backward(g, needs):
         d_y = _channel_last(g, channels_last)
-        d_x = _channel_back(d_y * scale, g.shape) if needs[0] else None
+        d_x = _multiply_add(d_y, scale, 0, g.shape, channels_last) if needs[0] else None
         d_gamma = _sum_of_product(d_y, u - mean) / std if needs[1] else None  # sum(d_y * x_hat)
         d_beta = _sum(d_y) if needs[2] else None
         return d_x, d_gamma, d_beta
 
     rule = "d_x = g * scale, d_gamma = sum(g * x_hat), d_beta = sum(g); the statistics are constants"
-    return record("batch_norm", _channel_back(y, a.shape), (x, weight, bias), backward, rule)
+    return record("batch_norm", y, (x, weight, bias), backward, rule)
 
 
 def scale_and_shift(
@@ -331,6 +349,9 @@ class BatchNorm1d(_BatchNorm):
         affine: learn ``weight`` (gamma, starts at 1) and ``bias`` (beta, starts at 0), of shape (C,).
         track_running_stats: keep ``running_mean`` and ``running_var`` for evaluation.
         channels_last: the channel is the last axis instead of the second.
+
+    In float32, a channel whose values lie further from their mean than about 1e19 has a variance that float32 can't
+    hold: NumPy warns of the overflow, and the output is beta. ``astype(np.float64)`` goes to 1e154.
 
     Raises:
         ValueError: an input of other shape, or with one value for each channel where the batch normalizes.

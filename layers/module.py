@@ -272,7 +272,7 @@ class Sequential(Module):
         return x
 
     def __iter__(self) -> Iterator[Module]:
-        return iter(list(self.children()))
+        return self.children()
 
     def __len__(self) -> int:
         return len(list(self.children()))

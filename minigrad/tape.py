@@ -90,10 +90,14 @@ class Entry:
             if need:
                 x = self.inputs[i]
                 d = self.vjp[i](g) if together is None else together[i]
-                if np.shape(d) != x._data.shape:
+                array = x._data
+                try:
+                    if d.shape != array.shape:
+                        d = self._fit(i, d)
+                except AttributeError:
                     d = self._fit(i, d)
-                if d.dtype is not x._data.dtype:
-                    d = d.astype(x._data.dtype)
+                if d.dtype is not array.dtype:
+                    d = d.astype(array.dtype)
                 if together is not None and any(d is other for _, other in sent):
                     d = d.copy()
                 sent.append((x, d))

@@ -10,6 +10,7 @@ import numpy as np
 import pytest
 
 from layers import BatchNorm1d, Dropout, Linear, ReLU, Sequential, cross_entropy, load_arrays, save_arrays
+from minigrad import Tensor
 from minigrad.optim import SGD, Adam
 from tutorials.data import read_idx
 
@@ -97,6 +98,56 @@ def test_training_resumed_from_a_checkpoint_ends_with_the_same_bits(tmp_path, op
 
     for name, array in never_interrupted[0].state_dict().items():
         np.testing.assert_array_equal(resumed[0].state_dict()[name], array, err_msg=name)
+
+
+# Extreme numbers: finite where the mathematics is finite.
+
+
+def batch_norm_gradients(x, g):
+    layer, x = BatchNorm1d(x.shape[1]), Tensor(x, requires_grad=True)
+    y = layer(x)
+    y.backward(g)
+    return {"y": y.data, "d_x": x.grad, "d_weight": layer.weight.grad, "mean": layer.running_mean}
+
+
+@pytest.mark.parametrize("size", [2, 60])
+@pytest.mark.parametrize("column", [0.0, 1.0, -3.5, 1e-30, 1e15])
+def test_a_constant_column_in_float32_gives_finite_numbers(column, size):
+    x = np.full((size, 2), column, np.float32)
+    g = np.random.default_rng(0).normal(size=x.shape).astype(np.float32)
+    for name, array in batch_norm_gradients(x, g).items():
+        assert np.isfinite(array).all(), name
+
+
+@pytest.mark.parametrize("scale", [1e-30, 1e-10, 1e-2, 1.0, 1e10, 1e18])
+def test_a_batch_of_two_is_normalized_at_any_scale_whose_square_float32_holds(scale):
+    y = BatchNorm1d(1)(np.float32([[scale], [-scale]])).data
+    expected = scale / np.sqrt(scale**2 + 1e-5)
+    np.testing.assert_allclose(y, [[expected], [-expected]], rtol=1e-5)
+
+
+def test_a_variance_that_float32_cannot_hold_warns_and_gives_beta():
+    with pytest.warns(RuntimeWarning, match="overflow"):
+        arrays = batch_norm_gradients(np.float32([[1e30], [-1e30]]), np.ones((2, 1), np.float32))
+    np.testing.assert_array_equal(arrays["y"], 0)
+    assert np.isfinite(arrays["d_x"]).all()
+
+
+@pytest.mark.parametrize("value", [0.0, 1e30, -1e30, 3e38])
+def test_all_equal_logits_give_the_loss_of_guessing(value):
+    logits = Tensor(np.full((3, 4), value, np.float32), requires_grad=True)
+    loss = cross_entropy(logits, [0, 1, 2])
+    loss.backward()
+    np.testing.assert_allclose(loss.item(), np.log(4), rtol=1e-6)
+    np.testing.assert_allclose(logits.grad.sum(1), 0, atol=1e-7)
+
+
+def test_a_logit_of_minus_infinity_is_a_class_of_probability_zero():
+    logits = Tensor([[-np.inf, 0.0, 0.0]], requires_grad=True)
+    loss = cross_entropy(logits, [1])
+    loss.backward()
+    np.testing.assert_allclose(loss.item(), np.log(2))
+    np.testing.assert_allclose(logits.grad, [[0, -0.5, 0.5]])
 
 
 def damaged(whole: bytes, rng) -> bytes:
