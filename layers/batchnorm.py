@@ -20,7 +20,7 @@ from minigrad import Tensor, no_grad
 from minigrad.ops.operands import Operand, array_of
 from minigrad.tape import record
 
-from .linear import Linear, column_sums
+from .linear import Linear, column_sums, ones
 from .module import Module, Parameter, Sequential
 
 if TYPE_CHECKING:
@@ -46,7 +46,7 @@ def _channel_last(x: np.ndarray, channels_last: bool) -> np.ndarray:
 
 def _sum(x: np.ndarray) -> np.ndarray:
     """Sum over all axes but the last: shape (C,)."""
-    return column_sums(x if x.ndim == 2 else x.sum(axis=1))
+    return column_sums(x if x.ndim == 2 else x.swapaxes(1, 2) @ ones(x.shape[1], x.dtype.char))
 
 
 def _sum_of_product(x: np.ndarray, y: np.ndarray) -> np.ndarray:

@@ -20,13 +20,14 @@ Rng = int | np.random.Generator | None
 
 
 @functools.lru_cache(maxsize=16)
-def _ones(length: int, dtype: str) -> np.ndarray:
+def ones(length: int, dtype: str) -> np.ndarray:
+    """``np.ones``, kept for the next call."""
     return np.ones(length, dtype)
 
 
 def column_sums(x: np.ndarray) -> np.ndarray:
     """Sum of a 2-d array over its first axis; as a product with ones, it takes half of ``x.sum(0)``'s time or less."""
-    return _ones(len(x), x.dtype.char).dot(x)
+    return ones(len(x), x.dtype.char).dot(x)
 
 
 def add_to(y: np.ndarray, b: np.ndarray) -> np.ndarray:
