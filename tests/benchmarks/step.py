@@ -21,6 +21,8 @@ import argparse
 import itertools
 import os
 import platform
+import subprocess
+import sys
 import time
 
 import numpy as np
@@ -378,10 +380,39 @@ def compare_chains(rounds: int) -> None:
     print_rows("tape, per scalar operation", overheads, ("bare", "PyTorch"))
 
 
+def peak_memory(name: str) -> None:
+    """Print by how many bytes five steps at (1024, 1024) raise this process's peak memory. Linux and macOS only."""
+    import resource
+
+    def peak():
+        unit = 1 if sys.platform == "darwin" else 1024
+        return resource.getrusage(resource.RUSAGE_SELF).ru_maxrss * unit
+
+    side = {"bare NumPy": BareNumPy, "minigrad": Minigrad, "PyTorch": PyTorch}[name](1024)
+    rng = np.random.default_rng(1)
+    x, labels = rng.random((1024, INPUTS), dtype=np.float32), rng.integers(0, CLASSES, 1024)
+    side.step(x[:2], labels[:2])  # so that libraries have loaded what they load at first use
+    before = peak()
+    for _ in range(5):
+        side.step(x, labels)
+    print(peak() - before)
+
+
+def compare_memory() -> None:
+    for name in ("bare NumPy", "minigrad", "PyTorch"):
+        finished = subprocess.run([sys.executable, __file__, "--peak", name], capture_output=True, text=True)
+        if finished.returncode == 0:
+            print(f"| peak memory of step (1024, 1024), MB | {name} | {int(finished.stdout) / 1e6:,.0f} | | |")
+
+
 if __name__ == "__main__":
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
     parser.add_argument("--rounds", type=int, default=60)
-    rounds = parser.parse_args().rounds
+    parser.add_argument("--peak", help=argparse.SUPPRESS)  # how compare_memory calls this script, once for each side
+    arguments = parser.parse_args()
+    rounds = arguments.rounds
+    if arguments.peak:
+        sys.exit(peak_memory(arguments.peak))
     print(
         f"{platform.processor() or platform.machine()}, {os.cpu_count()} cores, Python {platform.python_version()}, "
         f"NumPy {np.__version__}, {time.strftime('%Y-%m-%d')}; {rounds} rounds"
@@ -392,3 +423,4 @@ if __name__ == "__main__":
     for shape in ((60, 100), (256, 512), (1024, 1024), (64, 64, 32, 32)):
         compare_batch_norm(shape, rounds if len(shape) == 2 else max(1, rounds // 4))
     compare_chains(rounds)
+    compare_memory()
