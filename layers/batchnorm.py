@@ -67,6 +67,8 @@ def _blocks(x: np.ndarray) -> list[slice]:
 
 def _multiply_add(x: np.ndarray, scale: np.ndarray, shift: np.ndarray, shape: tuple[int, ...], channels_last: bool):
     """x * scale + shift for an ``x`` with the channel last; a new array of ``shape``, the channel in its own place."""
+    if x.shape == shape and x.size <= 65536:  # small and in place already
+        return x * scale + shift
     result = np.empty(shape, np.result_type(x, scale, shift))
     view = _channel_last(result, channels_last)
     for part in _blocks(view):

@@ -272,7 +272,7 @@ class Sequential(Module):
         return x
 
     def __iter__(self) -> Iterator[Module]:
-        return self.children()
+        return (module for module in vars(self).values() if isinstance(module, Module))
 
     def __len__(self) -> int:
         return len(list(self.children()))

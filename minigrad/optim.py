@@ -45,13 +45,13 @@ class _Optimizer:
         Raises:
             ValueError: a gradient of another shape than its parameter; nothing is then changed.
         """
-        for p in self.params:
-            if p.grad is not None and p.grad.shape != p.shape:
-                raise ValueError(f"{type(self).__name__}: the grad of {describe(p)} has shape {p.grad.shape}")
-        for i, p in enumerate(self.params):
-            if p.grad is not None:
-                self._update(i, p, p.grad)
-        mark_changed(p for p in self.params if p.grad is not None)
+        updated = [(i, p, p.grad) for i, p in enumerate(self.params) if p.grad is not None]
+        for _, p, g in updated:
+            if g.shape != p._data.shape:
+                raise ValueError(f"{type(self).__name__}: the grad of {describe(p)} has shape {g.shape}")
+        for i, p, g in updated:
+            self._update(i, p, g)
+        mark_changed(p for _, p, _ in updated)
 
     def _update(self, i: int, p: Tensor, g: np.ndarray) -> None:
         raise NotImplementedError

@@ -98,8 +98,10 @@ class Entry:
                     d = self._fit(i, d)
                 if d.dtype is not array.dtype:
                     d = d.astype(array.dtype)
-                if together is not None and any(d is other for _, other in sent):
-                    d = d.copy()
+                if together is not None:
+                    for _, other in sent:
+                        if d is other:
+                            d = d.copy()
                 sent.append((x, d))
         return sent
 

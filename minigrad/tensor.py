@@ -242,7 +242,7 @@ def mark_changed(tensors: Iterable[Tensor]) -> None:
     """Note that these tensors' arrays have just been changed in place."""
     now = Tensor.last_change = next(clock)
     for tensor in tensors:
-        owner_of(tensor)._changed = now
+        (tensor if tensor._owner is None else owner_of(tensor))._changed = now
 
 
 def watch(owner: Tensor) -> None:

@@ -418,9 +418,9 @@ if __name__ == "__main__":
         f"NumPy {np.__version__}, {time.strftime('%Y-%m-%d')}; {rounds} rounds"
     )
     print("| | | microseconds | x bare NumPy | x PyTorch |\n| --- | --- | ---: | ---: | ---: |")
+    compare_memory()  # first: a process starts with the peak of the one that started it
     for batch, units in ((60, 100), (256, 512), (1024, 1024)):
         compare_steps(batch, units, rounds if batch < 1024 else max(1, rounds // 6))
     for shape in ((60, 100), (256, 512), (1024, 1024), (64, 64, 32, 32)):
         compare_batch_norm(shape, rounds if len(shape) == 2 else max(1, rounds // 4))
     compare_chains(rounds)
-    compare_memory()
