@@ -121,7 +121,7 @@ def batches(count: int):
     rng = np.random.default_rng(args.seed)
     order = np.empty(0, dtype=int)
     for _ in range(count):
-        if len(order) < args.batch_size:
+        while len(order) < args.batch_size:
             order = np.concatenate([order, rng.permutation(len(data.x_train))])
         chosen, order = order[: args.batch_size], order[args.batch_size :]
         yield data.x_train[chosen], data.y_train[chosen]
@@ -155,7 +155,7 @@ for step, (x, y) in enumerate(batches(args.steps), start=1):
                 if step in moments.values():
                     snapshots[name][step] = inputs
         latest = ", ".join(f"{name} {values[-1]:.1%}" for name, values in accuracy.items())
-        progress(f"step {step:,} of {args.steps:,}: test accuracy {latest}", done=step == args.steps)
+        progress(step, args.steps, f"test accuracy {latest}")
 seconds = time.perf_counter() - started
 percentiles = {name: np.array(values) for name, values in percentiles.items()}
 

@@ -45,9 +45,10 @@ def save(figure: Figure, args: argparse.Namespace, name: str) -> Path:
     return path
 
 
-def progress(text: str, done: bool = False) -> None:
-    """A line that overwrites itself on a terminal; in a file or pipe, only the last one is written."""
+def progress(step: int, steps: int, text: str) -> None:
+    """A line that overwrites itself on a terminal; elsewhere, a line for every tenth of the way."""
+    line = f"step {step:,} of {steps:,}: {text}"
     if sys.stdout.isatty():
-        print(f"\r{text:<78}", end="\n" if done else "", flush=True)
-    elif done:
-        print(text, flush=True)
+        print(f"\r{line:<78}", end="\n" if step == steps else "", flush=True)
+    elif step == steps or step * 10 % steps == 0:
+        print(line, flush=True)
