@@ -7,7 +7,7 @@ from typing import Any
 
 import numpy as np
 
-from .tape import Tape, no_grad, recording
+from .tape import no_grad, recording, results_on_tape
 from .tensor import Tensor, describe, owner_of
 
 
@@ -133,7 +133,8 @@ def _jacobians_by_tape(fn: Callable, inputs: tuple, checked: Any, values: list) 
 
 def _gradients(result: Tensor, gradient: np.ndarray, checked: Any) -> list[np.ndarray | None]:
     """What ``backward`` gives each checked input, leaving the ``grad`` of every tensor as it was."""
-    on_tape = (x for e in Tape(result) for x, need in zip(e.inputs, e.needs, strict=True) if need)
+    entries = [y._entry for y in results_on_tape(result)]
+    on_tape = (x for e in entries for x, need in zip(e.inputs, e.needs, strict=True) if need)
     before = {id(x): (x, x.grad) for x in (result, *checked, *on_tape)}
     for x, _ in before.values():
         x.grad = None

@@ -10,7 +10,7 @@ from collections.abc import Iterator
 
 from . import ops
 from .tape import Tape, backward, recording
-from .tensor import Tensor, describe
+from .tensor import Tensor, describe, mark_changed
 
 METHODS = """abs broadcast_to clip exp expand_dims log log_softmax matmul max maximum mean min minimum relu
 reshape sigmoid softmax sqrt squeeze sum swapaxes tanh transpose var""".split()
@@ -45,8 +45,8 @@ def _in_place(symbol, function):
                 f"{symbol} on {describe(self)}, a leaf that requires a gradient: "
                 f"update it inside no_grad(), or write .data {symbol} ..."
             )
-        self.data[...] = function(self, other)._data
-        self.data = self.data  # tells the tape of the change
+        self._data[...] = function(self, other)._data
+        mark_changed([self])
         return self
 
     return method

@@ -39,6 +39,9 @@ class _Optimizer:
             if not value >= 0:  # "not >=" also refuses nan
                 raise ValueError(f"{type(self).__name__}: {name} must be 0 or more, got {value}")
 
+    def _settings(self) -> dict[str, float]:
+        return {name: getattr(self, name) for name in self.settings}
+
     def step(self) -> None:
         """Update every parameter that has a gradient.
 
@@ -66,7 +69,7 @@ class _Optimizer:
 
         A flat dict that fits into a ``.npz``: the settings by name, the kept arrays as ``velocity.0``, ....
         """
-        state = {name: getattr(self, name) for name in self.settings}
+        state = self._settings()
         state |= {name: np.array(getattr(self, name)) for name in self.counters}
         for name in self.moments:
             for i, array in enumerate(getattr(self, name)):
@@ -137,7 +140,7 @@ class SGD(_Optimizer):
         super().__init__(params)
         self.lr, self.momentum, self.weight_decay = float(lr), float(momentum), float(weight_decay)
         self.nesterov = bool(nesterov)
-        self._check({name: getattr(self, name) for name in self.settings})
+        self._check(self._settings())
         self.velocity = [None] * len(self.params)
 
     def _check(self, settings: Mapping[str, float]) -> None:
@@ -189,7 +192,7 @@ class Adam(_Optimizer):
         super().__init__(params)
         self.lr, self.eps, self.weight_decay = float(lr), float(eps), float(weight_decay)
         self.beta1, self.beta2 = map(float, betas)
-        self._check({name: getattr(self, name) for name in self.settings})
+        self._check(self._settings())
         self.m: list = [None] * len(self.params)
         self.v: list = [None] * len(self.params)
         self.t = [0] * len(self.params)  # counted for each parameter: one frozen for a while has had fewer steps

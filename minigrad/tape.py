@@ -270,6 +270,16 @@ def accumulate(tensor: Tensor, d: np.ndarray, g: np.ndarray | None = None) -> No
         tensor.grad = d
 
 
+def deliver(x: Tensor, d: np.ndarray, g: np.ndarray, arrived: dict[int, np.ndarray]) -> None:
+    """Add ``d``, which an entry made of ``g``, to the ``grad`` of a leaf ``x`` or to what has arrived for a result."""
+    if x._entry is None:
+        accumulate(x, d, g)
+    elif id(x) in arrived:
+        arrived[id(x)] = arrived[id(x)] + d  # not +=: the array may be shared
+    else:
+        arrived[id(x)] = d
+
+
 def backward(result: Tensor, gradient: ArrayLike | None = None) -> None:
     """Add to the ``grad`` of every leaf below ``result`` the gradient of ``sum(gradient * result)``.
 
@@ -298,12 +308,7 @@ def backward(result: Tensor, gradient: ArrayLike | None = None) -> None:
         if tensor._retains_grad:
             accumulate(tensor, g)
         for x, d in entry.send(g):
-            if x._entry is None:
-                accumulate(x, d, g)
-            elif id(x) in arrived:
-                arrived[id(x)] = arrived[id(x)] + d  # not +=: the array may be shared
-            else:
-                arrived[id(x)] = d
+            deliver(x, d, g, arrived)
 
 
 class Step:
@@ -412,7 +417,6 @@ class Tape:
         if not self.entries:
             accumulate(self.result, g)
             return
-        computed = {id(tensor) for tensor in self.results}
         arrived = {id(self.result): g}
         for number in range(len(self.entries), 0, -1):
             entry, tensor = self.entries[number - 1], self.results[number - 1]
@@ -421,10 +425,7 @@ class Tape:
                 accumulate(tensor, g)
             sent = []
             for x, d in entry.send(g):
-                if id(x) in computed:
-                    arrived[id(x)] = arrived[id(x)] + d if id(x) in arrived else d
-                else:
-                    accumulate(x, d)
+                deliver(x, d, g, arrived)
                 total = arrived.get(id(x), x.grad)
                 sent.append((self.name_of(x), x, np.array(d), np.array(total)))
             yield Step(number, self.name_of(tensor), entry, np.array(g), sent)
