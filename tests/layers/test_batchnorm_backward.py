@@ -86,6 +86,15 @@ def test_the_six_gradients_without_gamma_are_those_of_a_gamma_of_one():
         np.testing.assert_allclose(d, with_ones[name], rtol=0, atol=1e-12, err_msg=name)
 
 
+def assert_one_entry_that_agrees(y, composed, d_y, ours, theirs):
+    assert len(y.tape()) == 1
+    np.testing.assert_allclose(y.data, composed.data, rtol=0, atol=1e-10)
+    y.backward(d_y)
+    composed.backward(d_y)
+    for mine, other in zip(ours, theirs, strict=True):
+        np.testing.assert_allclose(mine.grad, other.grad, rtol=0, atol=1e-10)
+
+
 @pytest.mark.parametrize(("shape", "channels_last"), CASES)
 def test_batch_norm_is_one_entry_that_agrees_with_primitives_in_value_and_gradients(shape, channels_last):
     *arrays, d_y = inputs(shape, channels_last)
@@ -93,12 +102,7 @@ def test_batch_norm_is_one_entry_that_agrees_with_primitives_in_value_and_gradie
     theirs = [Tensor(a, requires_grad=True) for a in arrays]
     y = batch_norm(ours[0], None, None, *ours[1:], training=True, channels_last=channels_last)
     composed = algorithm_1(*theirs, channels_last)["y"]
-    assert len(y.tape()) == 1
-    np.testing.assert_allclose(y.data, composed.data, rtol=0, atol=1e-10)
-    y.backward(d_y)
-    composed.backward(d_y)
-    for mine, other in zip(ours, theirs, strict=True):
-        np.testing.assert_allclose(mine.grad, other.grad, rtol=0, atol=1e-10)
+    assert_one_entry_that_agrees(y, composed, d_y, ours, theirs)
 
 
 @pytest.mark.parametrize(("shape", "channels_last"), CASES)
@@ -111,12 +115,7 @@ def test_evaluation_is_one_entry_that_agrees_with_primitives_in_value_and_gradie
     _, per_channel = axes_and_shape(len(shape), channels_last)
     x_hat = (x - mean.reshape(per_channel)) / np.sqrt(var.reshape(per_channel) + 1e-5)
     composed = gamma.reshape(per_channel) * x_hat + beta.reshape(per_channel)
-    assert len(y.tape()) == 1
-    np.testing.assert_allclose(y.data, composed.data, rtol=0, atol=1e-10)
-    y.backward(d_y)
-    composed.backward(d_y)
-    for mine, other in zip(ours, theirs, strict=True):
-        np.testing.assert_allclose(mine.grad, other.grad, rtol=0, atol=1e-10)
+    assert_one_entry_that_agrees(y, composed, d_y, ours, theirs)
 
 
 @pytest.mark.parametrize(("shape", "channels_last"), CASES)

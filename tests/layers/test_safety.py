@@ -1,5 +1,7 @@
 """What happens when things go wrong around a model: killed while saving, interrupted in training, damaged files."""
 
+import ast
+import gzip
 import subprocess
 import sys
 import time
@@ -68,8 +70,6 @@ def save_checkpoint(path, model, optimizer, rng, step):
 
 
 def load_checkpoint(path, model, optimizer, rng):
-    import ast
-
     state = load_arrays(path)
     for part, target in (("model/", model), ("optimizer/", optimizer)):
         target.load_state_dict({key.removeprefix(part): state[key] for key in state if key.startswith(part)})
@@ -169,8 +169,6 @@ def files(tmp_path):
     np.savez_compressed(tmp_path / "compressed.npz", **arrays)
     save_arrays(tmp_path / "model.npz", arrays)
     (tmp_path / "images").write_bytes(header + images.tobytes())
-    import gzip
-
     (tmp_path / "images.gz").write_bytes(gzip.compress(header + images.tobytes()))
     return {
         "model.npz": (load_arrays, arrays),

@@ -123,9 +123,8 @@ def two_spirals(n: int = 200, noise: float = 0.1, rng: int | np.random.Generator
         x: float32 (2n, 2). y: int64 (2n,), 0 or 1.
     """
     rng = np.random.default_rng(rng)
-    angle = (
-        np.sqrt(rng.uniform(0.02, 1, (2, n))) * 3 * np.pi
-    )  # the square root spreads the points evenly along the arms
+    # The square root spreads the points evenly along the arms.
+    angle = np.sqrt(rng.uniform(0.02, 1, (2, n))) * 3 * np.pi
     radius = angle / np.pi
     turn = angle + np.array([[0], [np.pi]])
     x = np.stack([radius * np.cos(turn), radius * np.sin(turn)], axis=-1).reshape(2 * n, 2)
