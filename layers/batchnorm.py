@@ -65,15 +65,20 @@ def _blocks(x: np.ndarray) -> list[slice]:
     return [slice(start, start + length) for start in range(0, len(x), length)]
 
 
-def _multiply_add(x: np.ndarray, scale: np.ndarray, shift: np.ndarray, shape: tuple[int, ...], channels_last: bool):
-    """x * scale + shift for an ``x`` with the channel last; a new array of ``shape``, the channel in its own place."""
+def _multiply_add(x, scale, shift, shape, channels_last, z=None, z_scale=None):
+    """x * scale + shift, and + z * z_scale if given, for ``x`` and ``z`` with the channel last.
+
+    The result is a new array of ``shape``, with the channel in its own place.
+    """
     if x.shape == shape and x.size <= 65536:  # small and in place already
-        return x * scale + shift
+        return x * scale + shift if z is None else x * scale + z * z_scale + shift
     result = np.empty(shape, np.result_type(x, scale, shift))
     view = _channel_last(result, channels_last)
     for part in _blocks(view):
         block = np.multiply(x[part], scale, out=view[part])
         block += shift
+        if z is not None:
+            block += z[part] * z_scale
     return result
 
 
@@ -172,11 +177,7 @@ def _normalize_with_batch(x, a, weight, bias, running, momentum, eps, channels_l
         # d_mean = sum(d_x_hat) * -1/std + d_var * sum(-2 (x - mean)) / m; the sums are gamma * d_beta and 0.
         d_mean = -scale * d_beta
         # d_x = d_x_hat / std + d_var * 2 (x - mean) / m + d_mean / m
-        d_x = _multiply_add(d_y, scale, d_mean / m, g.shape, channels_last)
-        v, for_centered = _channel_last(d_x, channels_last), d_var * (2 / m)
-        for part in _blocks(v):
-            block = v[part]
-            block += centered[part] * for_centered
+        d_x = _multiply_add(d_y, scale, d_mean / m, g.shape, channels_last, centered, d_var * (2 / m))
         return d_x, d_gamma, d_beta
 
     rule = "the six lines of the paper's section 3"
