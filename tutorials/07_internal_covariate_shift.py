@@ -11,16 +11,17 @@
 # handwritten digits. Run it as a script, `python tutorials/07_internal_covariate_shift.py`, or cell by cell.
 
 # %%
-from tutorials.lesson import WITH, WITHOUT, parse, parser, progress, save  # before NumPy: see tutorials/__init__.py
+from tutorials.lesson import (  # before NumPy: see tutorials/__init__.py
+    WITH, WITHOUT, accuracy, batches, check, mlp, parse, parser, progress, save, table, thousands, train_step,
+)  # fmt: skip
 
-import itertools
 import os
 import time
 
 import matplotlib.pyplot as plt
 import numpy as np
 
-from layers import BatchNorm1d, Linear, Sequential, Sigmoid, batch_norm, cross_entropy
+from layers import BatchNorm1d, Sequential, Sigmoid, batch_norm
 from minigrad import Tensor, no_grad
 from minigrad.optim import SGD
 from tutorials.data import load_digits, load_mnist
@@ -32,7 +33,6 @@ options.add_argument("--steps", type=int, default=8_000, help="training steps of
 options.add_argument("--batch-size", type=int, default=60)
 options.add_argument("--lr", type=float, default=0.1, help="learning rate of plain SGD")
 options.add_argument("--init-std", type=float, default=0.1, help="standard deviation of the first weights")
-options.add_argument("--seed", type=int, default=0)
 args = parse(options, "07_internal_covariate_shift")
 if args.steps < 100 or args.batch_size < 2:
     options.error("at least 100 steps, and 2 images a batch")
@@ -55,23 +55,11 @@ print(f"{args.data}: {len(data.x_train):,} training and {len(data.x_test):,} tes
 
 
 # %%
-def make_network(with_batch_norm: bool) -> Sequential:
-    rng = np.random.default_rng(args.seed)
-    sizes = [data.x_train.shape[1], 100, 100, 100, 10]
-    layers = []
-    for fan_in, fan_out in itertools.pairwise(sizes):
-        hidden = fan_out == 100
-        linear = Linear(fan_in, fan_out, bias=not (hidden and with_batch_norm))
-        linear.weight.data = rng.normal(0, args.init_std, (fan_out, fan_in))
-        if linear.bias is not None:
-            linear.bias.data = np.zeros(fan_out)
-        layers.append(linear)
-        if hidden:
-            layers += [BatchNorm1d(fan_out), Sigmoid()] if with_batch_norm else [Sigmoid()]
-    return Sequential(*layers)
-
-
-networks = {"without BN": make_network(False), "with BN": make_network(True)}
+SIZES = [data.x_train.shape[1], 100, 100, 100, 10]
+networks = {
+    name: mlp(SIZES, batch_norm=name == "with BN", activation=Sigmoid, init_std=args.init_std, rng=args.seed)
+    for name in ("without BN", "with BN")
+}
 print(networks["with BN"])
 
 # %% [markdown]
@@ -101,60 +89,34 @@ def sigmoid_inputs(network: Sequential, x: np.ndarray) -> list[np.ndarray]:
     return inputs
 
 
-@no_grad()
-def test_accuracy(network: Sequential) -> float:
-    network.eval()
-    predicted = network(data.x_test).numpy().argmax(axis=1)
-    network.train()
-    return (predicted == data.y_test).mean()
-
-
 # %% [markdown]
 # ## Training, side by side
 # The same mini-batches go to both networks. We measure after the first step and then a hundred times at equal
 # distances, the accuracy also ten times before the first of those hundred, to see when a fast network reaches 90 %.
 
-
 # %%
-def batches(count: int):
-    """Mini-batches from one random order of the training images after another."""
-    rng = np.random.default_rng(args.seed)
-    order = np.empty(0, dtype=int)
-    for _ in range(count):
-        while len(order) < args.batch_size:
-            order = np.concatenate([order, rng.permutation(len(data.x_train))])
-        chosen, order = order[: args.batch_size], order[args.batch_size :]
-        yield data.x_train[chosen], data.y_train[chosen]
-
-
-def train_step(network: Sequential, optimizer: SGD, x: np.ndarray, y: np.ndarray) -> None:
-    loss = cross_entropy(network(x), y)
-    optimizer.zero_grad()
-    loss.backward()
-    optimizer.step()
-
-
 optimizers = {name: SGD(network.parameters(), args.lr) for name, network in networks.items()}
 watched_at = np.unique([1, *np.linspace(args.steps / 100, args.steps, 100, dtype=int)])
 measured_at = np.unique([*np.linspace(1, watched_at[1], 11, dtype=int), *watched_at])
 moments = {"early": watched_at[0], "midway": watched_at[50], "late": watched_at[-1]}
-accuracy = {name: [] for name in networks}
+test_accuracy = {name: [] for name in networks}
 percentiles = {name: [] for name in networks}  # later an array: (time, layer, percentile, unit)
 snapshots = {name: {} for name in networks}
 
+training_batches = batches(data.x_train, data.y_train, args.batch_size, args.steps, args.seed)
 started = time.perf_counter()
-for step, (x, y) in enumerate(batches(args.steps), start=1):
+for step, (x, y) in enumerate(training_batches, start=1):
     for name, network in networks.items():
         train_step(network, optimizers[name], x, y)
     if step in measured_at:
         for name, network in networks.items():
-            accuracy[name].append(test_accuracy(network))
+            test_accuracy[name].append(accuracy(network, data.x_test, data.y_test))
             if step in watched_at:
                 inputs = sigmoid_inputs(network, probe)
                 percentiles[name].append([np.percentile(layer, LEVELS, axis=0) for layer in inputs])
                 if step in moments.values():
                     snapshots[name][step] = inputs
-        latest = ", ".join(f"{name} {values[-1]:.1%}" for name, values in accuracy.items())
+        latest = ", ".join(f"{name} {values[-1]:.1%}" for name, values in test_accuracy.items())
         progress(step, args.steps, f"test accuracy {latest}")
 seconds = time.perf_counter() - started
 percentiles = {name: np.array(values) for name, values in percentiles.items()}
@@ -195,7 +157,7 @@ typical = {name: int(np.argsort(distance(q[0], q[-1])[2])[50]) for name, q in pe
 
 def steps_to(level: float, name: str) -> int | None:
     """The first measurement at which the test accuracy reached ``level``; None if it never did."""
-    reached = np.array(accuracy[name]) >= level
+    reached = np.array(test_accuracy[name]) >= level
     return int(measured_at[reached.argmax()]) if reached.any() else None
 
 
@@ -209,12 +171,8 @@ def steps_to(level: float, name: str) -> int | None:
 COLOUR = {"without BN": WITHOUT, "with BN": WITH}
 
 
-def thousands(axis) -> None:
-    axis.set_major_formatter(lambda value, _: f"{value / 1000:g}k" if value else "0")
-
-
 def draw_accuracy(ax) -> None:
-    for name, values in accuracy.items():
+    for name, values in test_accuracy.items():
         reached = steps_to(0.9, name)
         label = f"{name}: 90 % after {reached:,} steps" if reached else f"{name}: never 90 %"
         style = "--" if name == "without BN" else "-"
@@ -294,17 +252,14 @@ path = save(draw_everything(), args, "07_internal_covariate_shift")
 
 # %%
 needed = {name: steps_to(0.9, name) for name in networks}
-rows = {
-    "": networks,
-    "steps to 90 % test accuracy": [f"{steps:,}" if steps else "never" for steps in needed.values()],
-    "final test accuracy": [f"{values[-1]:.1%}" for values in accuracy.values()],
-}
+rows = [
+    ["steps to 90 % test accuracy", *(f"{steps:,}" if steps else "never" for steps in needed.values())],
+    ["final test accuracy", *(f"{values[-1]:.1%}" for values in test_accuracy.values())],
+]
 for label, values in {"shift": shift, "median moved": median_moved, "travelled": travelled}.items():
-    for layer in range(3):
-        rows[f"{label}, layer {layer + 1}"] = [f"{value[layer]:.2f}" for value in values.values()]
+    rows += [[f"{label}, layer {layer + 1}", *(f"{v[layer]:.2f}" for v in values.values())] for layer in range(3)]
 print()
-for label, (without_bn, with_bn) in rows.items():
-    print(f"{label:30}{without_bn:>12}{with_bn:>12}")
+table(["", *networks], rows)
 print(f"\n{args.steps:,} steps of both networks and the measurements took {seconds:.0f} s on {os.cpu_count()} cores.")
 print(f"The figure: {path}")
 
@@ -319,13 +274,9 @@ print(f"The figure: {path}")
 plain_steps = needed["without BN"] or args.steps
 claims = {
     "BN reaches 90 % in at most a fifth of the steps": (needed["with BN"] or np.inf) <= plain_steps / 5,
-    "BN ends no more than 1 point below": accuracy["with BN"][-1] >= accuracy["without BN"][-1] - 0.01,
+    "BN ends no more than 1 point below": test_accuracy["with BN"][-1] >= test_accuracy["without BN"][-1] - 0.01,
     "BN makes the shift smaller in every layer": bool(np.all(shift["with BN"] < shift["without BN"])),
     "BN at least halves the mean shift": shift["with BN"].mean() <= shift["without BN"].mean() / 2,
 }
-print()
-for claim, holds in claims.items():
-    print(f"{'holds' if holds else 'DOES NOT HOLD':>13}: {claim}")
 settings = ("data", "steps", "batch_size", "lr", "init_std")
-if all(getattr(args, name) == options.get_default(name) for name in settings):
-    assert all(claims.values()), "a claim of this lesson does not hold with its own settings"
+check(claims, strict=all(getattr(args, name) == options.get_default(name) for name in settings))

@@ -1,24 +1,39 @@
-"""What every lesson needs and none is about: options, colours, saving a figure, a progress line."""
+"""What every lesson needs and none is about: options, colours, figures, training, and the claims at its end."""
 
 from __future__ import annotations
 
 import argparse
+import itertools
 import sys
+from collections.abc import Iterable, Iterator, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING
 
 import matplotlib
+import numpy as np
+
+from layers import BatchNorm1d, Linear, Module, Sequential, Sigmoid, cross_entropy
+from minigrad import no_grad
+from minigrad.optim import SGD, Adam
 
 if TYPE_CHECKING:
+    from matplotlib.axes import Axes
+    from matplotlib.axis import Axis
     from matplotlib.figure import Figure
+    from matplotlib.image import AxesImage
 
 # From the palette of M. Okabe and K. Ito, which stays distinct for colour-blind readers.
 WITHOUT, WITH = "#D55E00", "#0072B2"  # vermilion: without batch normalization; blue: with it
+GREEN, ORANGE, PINK, SKY, BLACK = "#009E73", "#E69F00", "#CC79A7", "#56B4E9", "#000000"
+
+
+# The command line.
 
 
 def parser(description: str) -> argparse.ArgumentParser:
-    """An argument parser with the two options of every lesson, ``--out`` and ``--show``."""
+    """An argument parser with the options of every lesson: ``--seed``, ``--out`` and ``--show``."""
     options = argparse.ArgumentParser(description=description, formatter_class=argparse.ArgumentDefaultsHelpFormatter)
+    options.add_argument("--seed", type=int, default=0, help="of everything random")
     options.add_argument("--out", type=Path, default=Path("figures"), help="folder for the figures")
     options.add_argument("--show", action="store_true", help="open the figures in windows, too")
     return options
@@ -33,6 +48,41 @@ def parse(options: argparse.ArgumentParser, lesson: str) -> argparse.Namespace:
     return args
 
 
+# What a lesson prints.
+
+
+def progress(step: int, steps: int, text: str) -> None:
+    """A line that overwrites itself on a terminal; elsewhere, a line for every tenth of the way."""
+    line = f"step {step:,} of {steps:,}: {text}"
+    if sys.stdout.isatty():
+        print(f"\r{line:<78}", end="\n" if step == steps else "", flush=True)
+    elif step == steps or step * 10 % steps == 0:
+        print(line, flush=True)
+
+
+def table(header: Sequence[str], rows: Iterable[Sequence[str]]) -> None:
+    """Print rows of texts, the first column to the left and the others to the right, under a header."""
+    lines = [list(map(str, row)) for row in (header, *rows)]
+    first, *others = (max(map(len, column)) for column in zip(*lines, strict=True))
+    for line in lines:
+        print(
+            line[0].ljust(first), *(cell.rjust(width) for cell, width in zip(line[1:], others, strict=True)), sep="   "
+        )
+
+
+def check(claims: dict[str, bool], strict: bool = True) -> None:
+    """Print which claims hold, and raise AssertionError if one doesn't (only print, if not ``strict``)."""
+    print()
+    for claim, holds in claims.items():
+        print(f"{'holds' if holds else 'DOES NOT HOLD':>13}: {claim}")
+    failed = [claim for claim, holds in claims.items() if not holds]
+    if strict and failed:
+        raise AssertionError(f"measured otherwise: {'; '.join(failed)}")
+
+
+# Figures.
+
+
 def save(figure: Figure, args: argparse.Namespace, name: str) -> Path:
     """Write ``figure`` to ``--out`` as a PNG, and open a window if ``--show`` asks for one; returns the path."""
     args.out.mkdir(parents=True, exist_ok=True)
@@ -45,10 +95,71 @@ def save(figure: Figure, args: argparse.Namespace, name: str) -> Path:
     return path
 
 
-def progress(step: int, steps: int, text: str) -> None:
-    """A line that overwrites itself on a terminal; elsewhere, a line for every tenth of the way."""
-    line = f"step {step:,} of {steps:,}: {text}"
-    if sys.stdout.isatty():
-        print(f"\r{line:<78}", end="\n" if step == steps else "", flush=True)
-    elif step == steps or step * 10 % steps == 0:
-        print(line, flush=True)
+def thousands(axis: Axis) -> None:
+    """Label an axis of training steps 0, 2k, 4k, ..."""
+    axis.set_major_formatter(lambda value, _: f"{value / 1000:g}k" if value else "0")
+
+
+def heat_map(ax: Axes, values: np.ndarray, rows: Sequence, columns: Sequence, form: str, **style) -> AxesImage:
+    """Draw a matrix as coloured cells with their numbers in them; ``rows`` and ``columns`` label the ticks."""
+    image = ax.imshow(values, aspect="auto", **{"cmap": "cividis", **style})
+    ax.set_xticks(range(len(columns)), columns)
+    ax.set_yticks(range(len(rows)), rows)
+    for (i, j), value in np.ndenumerate(values):
+        dark = image.norm(value) < 0.55
+        ax.text(j, i, form.format(value), ha="center", va="center", color="white" if dark else "black")
+    return image
+
+
+# Training.
+
+
+def mlp(sizes: Sequence[int], *, batch_norm: bool, activation=Sigmoid, init_std: float | None = None, rng=None):
+    """Linear layers of these sizes with activations between, and BatchNorm before each activation if asked for.
+
+    A Linear before a BatchNorm has no bias: the mean that is subtracted would cancel it.
+
+    Args:
+        init_std: standard deviation of normal initial weights, with biases 0; None for Linear's own.
+        rng: None, a seed or a Generator. The weights are the same with and without BatchNorm.
+    """
+    rng, layers = np.random.default_rng(rng), []
+    for position, (fan_in, fan_out) in enumerate(itertools.pairwise(sizes), start=2):
+        hidden = position < len(sizes)
+        linear = Linear(fan_in, fan_out, rng=rng if init_std is None else 0)
+        if init_std is not None:
+            linear.weight.data = rng.normal(0, init_std, (fan_out, fan_in))
+            linear.bias.data = np.zeros(fan_out)
+        if hidden and batch_norm:
+            linear.bias = None
+        layers.append(linear)
+        if hidden:
+            layers += [BatchNorm1d(fan_out), activation()] if batch_norm else [activation()]
+    return Sequential(*layers)
+
+
+def batches(x: np.ndarray, y: np.ndarray, size: int, steps: int, rng=None) -> Iterator[tuple[np.ndarray, np.ndarray]]:
+    """``steps`` mini-batches (x, y), from one random order of all the data after another."""
+    rng, order = np.random.default_rng(rng), np.empty(0, dtype=int)
+    for _ in range(steps):
+        while len(order) < size:
+            order = np.concatenate([order, rng.permutation(len(x))])
+        chosen, order = order[:size], order[size:]
+        yield x[chosen], y[chosen]
+
+
+def train_step(network: Module, optimizer: SGD | Adam, x: np.ndarray, y: np.ndarray) -> float:
+    """One step on the cross-entropy of a mini-batch; returns the loss before the step."""
+    loss = cross_entropy(network(x), y)
+    optimizer.zero_grad()
+    loss.backward()
+    optimizer.step()
+    return loss.item()
+
+
+@no_grad()
+def accuracy(network: Module, x: np.ndarray, y: np.ndarray) -> float:
+    """The share of right answers in evaluation mode; the network is back in training mode afterwards."""
+    predicted = network.eval()(x).numpy().argmax(axis=1)
+    network.train()
+    return float((predicted == y).mean())
