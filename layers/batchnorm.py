@@ -26,6 +26,14 @@ from .module import Module, Parameter, Sequential
 if TYPE_CHECKING:
     from numpy.typing import DTypeLike
 
+SIX_LINES = """the six lines of the paper's section 3
+d_x_hat = g * gamma
+d_var = sum(d_x_hat * (x - mean)) * -1/2 * (var + eps)**(-3/2)
+d_mean = sum(d_x_hat) * -1/sqrt(var + eps) + d_var * sum(-2 * (x - mean)) / m
+d_x = d_x_hat / sqrt(var + eps) + d_var * 2 * (x - mean) / m + d_mean / m
+d_gamma = sum(g * x_hat)
+d_beta = sum(g)"""
+
 
 @functools.lru_cache(maxsize=16)
 def _identity(channels: int, dtype: str) -> tuple[np.ndarray, np.ndarray]:
@@ -180,8 +188,7 @@ def _normalize_with_batch(x, a, weight, bias, running, momentum, eps, channels_l
         d_x = _multiply_add(d_y, scale, d_mean / m, g.shape, channels_last, centered, d_var * (2 / m))
         return d_x, d_gamma, d_beta
 
-    rule = "the six lines of the paper's section 3"
-    return record("batch_norm", y, (x, weight, bias), backward, rule)
+    return record("batch_norm", y, (x, weight, bias), backward, SIX_LINES)
 
 
 def _normalize_with_constants(x, a, weight, bias, running_mean, running_var, eps, channels_last):

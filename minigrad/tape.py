@@ -11,6 +11,7 @@ cycles, and a tape that nobody holds is freed at once.
 from __future__ import annotations
 
 import contextlib
+import copy
 import inspect
 import itertools
 import threading
@@ -24,7 +25,13 @@ import numpy as np
 from .tensor import Tensor, changed_since, clock, describe, owner_of, start
 
 if TYPE_CHECKING:
+    import os
+    from pathlib import Path
+
+    from matplotlib.axes import Axes
     from numpy.typing import ArrayLike
+
+    from .views.text import Step
 
 
 class _Mode(threading.local):
@@ -270,16 +277,6 @@ def accumulate(tensor: Tensor, d: np.ndarray, g: np.ndarray | None = None) -> No
         tensor.grad = d
 
 
-def deliver(x: Tensor, d: np.ndarray, g: np.ndarray, arrived: dict[int, np.ndarray]) -> None:
-    """Add ``d``, which an entry made of ``g``, to the ``grad`` of a leaf ``x`` or to what has arrived for a result."""
-    if x._entry is None:
-        accumulate(x, d, g)
-    elif id(x) in arrived:
-        arrived[id(x)] = arrived[id(x)] + d  # not +=: the array may be shared
-    else:
-        arrived[id(x)] = d
-
-
 def backward(result: Tensor, gradient: ArrayLike | None = None) -> None:
     """Add to the ``grad`` of every leaf below ``result`` the gradient of ``sum(gradient * result)``.
 
@@ -308,65 +305,48 @@ def backward(result: Tensor, gradient: ArrayLike | None = None) -> None:
         if tensor._retains_grad:
             accumulate(tensor, g)
         for x, d in entry.send(g):
-            deliver(x, d, g, arrived)
-
-
-class Step:
-    """One step of the walk back, for looking at: ``print(step)``.
-
-    Attributes:
-        number: the entry's place on the tape, from 1.
-        entry: the ``Entry``.
-        gradient: the gradient that arrived at its result.
-        sent: list of (name, input, gradient sent to it, all that has reached the input so far).
-    """
-
-    def __init__(self, number, name, entry, gradient, sent) -> None:
-        self.number = number
-        self.name = name
-        self.entry = entry
-        self.gradient = gradient
-        self.sent = sent
-
-    def __repr__(self) -> str:
-        lines = [
-            f"{self.name} = {self.entry.op}    rule: {self.entry.rule}",
-            f"  g = {_summary(self.gradient)}",
-        ]
-        for name, _, d, total in self.sent:
-            lines.append(f"  to {name}: {_summary(d)}    so far {_summary(total)}")
-        return "\n".join(lines)
-
-
-def _summary(array: np.ndarray) -> str:
-    """A small array's values on one line; of a larger one the shape, norm and range."""
-    array = np.asarray(array)
-    if array.size <= 6:
-        return " ".join(np.array2string(array, precision=4, separator=", ").split())
-    norm = np.linalg.norm(array.ravel())
-    return f"shape {array.shape}, norm {norm:.4g}, from {array.min():.4g} to {array.max():.4g}"
+            if x._entry is None:
+                accumulate(x, d, g)
+            elif id(x) in arrived:
+                arrived[id(x)] = arrived[id(x)] + d  # not +=: the array may be shared
+            else:
+                arrived[id(x)] = d
 
 
 class Tape:
     """The entries that a result depends on, in the order of recording: ``len``, iteration, ``print``.
 
-    A Tape that you hold stays whole after ``backward``: it can still be printed and stepped through.
+    A Tape that you hold stays whole after ``backward``: it can still be printed and stepped through. A slice of
+    it, ``tape[2:6]``, is a Tape too, of which only that part is shown.
 
     Raises:
         RuntimeError: as ``backward``, for a released or changed tape.
     """
 
+    # How a tape looks is in minigrad.views, which is imported when somebody looks: training never pays for it.
+
     def __init__(self, result: Tensor) -> None:
         self.result = result
         self.results = results_on_tape(result)
         self.entries = [tensor._entry for tensor in self.results]
+        self.part = range(len(self.entries))  # positions of the entries to show
         self._names = self._name_tensors()
 
     def __len__(self) -> int:
-        return len(self.entries)
+        return len(self.part)
 
     def __iter__(self) -> Iterator[Entry]:
-        return iter(self.entries)
+        return (self.entries[position] for position in self.part)
+
+    def __getitem__(self, position: int | slice) -> Entry | Tape:
+        """One entry, or for a slice (without a stride) the part of the tape that it selects."""
+        if not isinstance(position, slice):
+            return self.entries[self.part[position]]
+        if position.step not in (None, 1):
+            raise ValueError(f"a part of a tape is without gaps: tape[a:b], got a stride of {position.step}")
+        part = copy.copy(self)
+        part.part = self.part[position]
+        return part
 
     def _name_tensors(self) -> dict[int, str]:
         """A distinct name for each tensor: its own name, or %1, %2, ... for results and leaf1, ... for leaves."""
@@ -386,46 +366,75 @@ class Tape:
         return names
 
     def name_of(self, x: Any) -> str:
-        """What the table calls an operand: a tensor's name or number, a constant's value or shape."""
+        """What the views call an operand: a tensor's name or number, a constant's value or shape."""
         if id(x) in self._names:
             return self._names[id(x)]
         x = x._data if isinstance(x, Tensor) else np.asarray(x)
         return f"{x.item():.4g}" if x.size == 1 else f"constant{x.shape}"
 
     def __repr__(self) -> str:
-        rows = [("#", "result", "operation", "inputs", "shape", "rule")]
-        for number, (entry, result) in enumerate(zip(self.entries, self.results, strict=True), 1):
-            inputs = ", ".join(self.name_of(x) for x in entry.inputs)
-            rows.append((str(number), self.name_of(result), entry.op, inputs, str(result.shape), entry.rule))
-        widths = [max(map(len, column)) for column in zip(*rows, strict=True)]
-        lines = ["  ".join(cell.ljust(width) for cell, width in zip(row, widths, strict=True)).rstrip() for row in rows]
-        lines.insert(1, "-" * max(map(len, lines)))
-        lines.append("g: gradient of the result; x, y: the inputs in order; y: the result, if x is the only input")
-        return "\n".join(lines)
+        from .views.text import table
+
+        return table(self)
+
+    def _repr_html_(self) -> str:
+        """The table, as a notebook shows it."""
+        from .views.page import table_html
+
+        return table_html(self)
 
     def steps(self, gradient: ArrayLike | None = None) -> Iterator[Step]:
-        """``backward`` in slow motion: yields a ``Step`` an entry, the last entry first.
+        """``backward`` in slow motion: yields a ``Step`` an entry, the last entry first; ``print(step)``.
 
         Stepping to the end adds the same gradients to the leaves' ``grad`` as ``backward(gradient)``, also
-        a second time, or after ``backward``: call ``zero_grad`` between. It doesn't release the tape.
+        a second time, or after ``backward``: call ``zero_grad`` between. It doesn't release the tape. A part of a
+        tape walks the whole way, too, and yields the steps of its entries.
 
         Raises:
             RuntimeError: as ``backward``, at the first step.
         """
-        refuse_changed(self.results, self.entries)
-        g = first_gradient(self.result, gradient)
-        if not self.entries:
-            accumulate(self.result, g)
-            return
-        arrived = {id(self.result): g}
-        for number in range(len(self.entries), 0, -1):
-            entry, tensor = self.entries[number - 1], self.results[number - 1]
-            g = arrived.pop(id(tensor))
-            if tensor._retains_grad:
-                accumulate(tensor, g)
-            sent = []
-            for x, d in entry.send(g):
-                deliver(x, d, g, arrived)
-                total = arrived.get(id(x), x.grad)
-                sent.append((self.name_of(x), x, np.array(d), np.array(total)))
-            yield Step(number, self.name_of(tensor), entry, np.array(g), sent)
+        from .views.text import walk
+
+        return walk(self, gradient, into_grad=True)
+
+    def draw(self, ax: Axes | None = None, values: bool = True, grads: bool | None = None) -> Axes:
+        """Draw the graph with matplotlib, left to right: operations with their results, parameters, constants.
+
+        Beside each line stands the shape of the tensor that travels on it. The walk back that the gradients take
+        leaves every ``grad`` as it was.
+
+        Args:
+            ax: where to draw; None makes a figure of the size that the graph needs. In axes of your own the text
+                shrinks with the graph.
+            values: write the values of tensors with at most 6 of them.
+            grads: write the gradients, of larger tensors the norm; None does so if ``backward()`` could start from
+                the result, which has to be a single value.
+
+        Returns:
+            The axes; ``ax.figure.savefig("tape.png")`` saves it.
+
+        Raises:
+            RuntimeError: ``grads=True`` and the result has several values.
+        """
+        from .views.figure import draw
+
+        return draw(self, ax, values, grads)
+
+    def to_html(self, path: str | os.PathLike, gradient: ArrayLike | None = None) -> Path:
+        """Write a page on which to step through the tape in any browser, forward and then backward.
+
+        The page is one file without anything from the network. Buttons, a slider and the arrow keys step;
+        ``tape.html#step=7`` is a link to a step. Leaves every ``grad`` as it was.
+
+        Args:
+            gradient: as for ``backward``; may be left out if the result has one value.
+
+        Returns:
+            The path.
+
+        Raises:
+            RuntimeError, ValueError: as ``backward``.
+        """
+        from .views.page import to_html
+
+        return to_html(self, path, gradient)

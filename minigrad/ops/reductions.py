@@ -73,7 +73,7 @@ def _extreme(name, function, x, axis, keepdims):
         ties = attained.sum(axis=axis, keepdims=True, dtype=a.dtype)
         return attained * (_restore(g, axis, a.ndim) / ties)
 
-    return record(name, value, (x,), (d_x,), f"d_x = g * (x == {name}) / number of ties")
+    return record(name, value, (x,), (d_x,), f"d_x = g * (x == {name}) / count(x == {name})")
 
 
 def softmax(x: Operand, axis: int = -1) -> Tensor:

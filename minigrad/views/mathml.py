@@ -1,0 +1,97 @@
+"""A rule such as ``d_x = g / (2 * y)`` as MathML, which browsers typeset by themselves."""
+
+from __future__ import annotations
+
+import ast
+import re
+from html import escape
+
+SYMBOLS = {
+    ast.Add: "+",
+    ast.Sub: "&minus;",
+    ast.Mult: "&sdot;",
+    ast.MatMult: "@",
+    ast.Lt: "&lt;",
+    ast.LtE: "&le;",
+    ast.Gt: "&gt;",
+    ast.GtE: "&ge;",
+    ast.Eq: "=",
+    ast.NotEq: "&ne;",
+}
+SUM, PRODUCT, ATOM = 1, 2, 3  # how tightly an expression holds together
+
+
+def rule_html(rule: str) -> str:
+    """Each line of a rule as a paragraph, its formulas typeset and its words as they are."""
+    return "".join(f"<p>{', '.join(map(typeset, split(line)))}</p>" for line in rule.replace("; ", "\n").split("\n"))
+
+
+def split(line: str) -> list[str]:
+    """The parts of a line between commas outside parentheses."""
+    parts, depth = [""], 0
+    for character in line:
+        depth += (character in "([") - (character in ")]")
+        if character == "," and depth == 0:
+            parts.append("")
+        else:
+            parts[-1] += character
+    return [part.strip() for part in parts]
+
+
+def typeset(part: str) -> str:
+    """``d_name = expression and words``: the longest expression that there is, and the words as text."""
+    left, equals, right = part.partition(" = ")
+    words = right.split(" ")
+    for end in range(len(words) if equals and re.fullmatch(r"\w+", left) else 0, 0, -1):
+        try:
+            expression = ast.parse(" ".join(words[:end]), mode="eval").body
+            formula = f"<math><mrow>{name(left)}<mo>=</mo>{math(expression)[0]}</mrow></math>"
+        except (SyntaxError, ValueError):
+            continue
+        return " ".join([formula, *map(escape, words[end:])])
+    return escape(part)
+
+
+def name(text: str) -> str:
+    if text.startswith("d_"):
+        return f"<mfrac><mrow><mi>&part;</mi><mi>L</mi></mrow><mrow><mi>&part;</mi>{name(text[2:])}</mrow></mfrac>"
+    if text.endswith("_hat"):
+        return f"<mover><mi>{escape(text[:-4])}</mi><mo>^</mo></mover>"
+    return f"<mi>{escape(text)}</mi>"
+
+
+def math(node: ast.expr) -> tuple[str, int]:
+    """MathML of an expression, and how tightly it holds together. Raises ValueError for what it doesn't know."""
+    match node:
+        case ast.Name(id=text):
+            return name(text), ATOM
+        case ast.Constant(value=int() | float() as value):
+            return f"<mn>{value}</mn>", ATOM
+        case ast.Attribute(value=value, attr="T"):
+            return f"<msup>{hold(value, ATOM)}<mi>T</mi></msup>", ATOM
+        case ast.UnaryOp(op=ast.USub(), operand=value):
+            return f"<mo>&minus;</mo>{hold(value, PRODUCT)}", PRODUCT
+        case ast.BinOp(left=left, op=ast.Div(), right=right):
+            return f"<mfrac><mrow>{math(left)[0]}</mrow><mrow>{math(right)[0]}</mrow></mfrac>", ATOM
+        case ast.BinOp(left=left, op=ast.Pow(), right=right):
+            return f"<msup>{hold(left, ATOM)}<mrow>{math(right)[0]}</mrow></msup>", ATOM
+        case ast.BinOp(left=left, op=ast.Add() | ast.Sub() as op, right=right):
+            return f"{hold(left, SUM)}<mo>{SYMBOLS[type(op)]}</mo>{hold(right, PRODUCT)}", SUM
+        case ast.BinOp(left=left, op=ast.Mult() | ast.MatMult() as op, right=right):
+            return f"{hold(left, PRODUCT)}<mo>{SYMBOLS[type(op)]}</mo>{hold(right, PRODUCT)}", PRODUCT
+        case ast.Compare(left=left, ops=ops, comparators=others) if all(type(op) in SYMBOLS for op in ops):
+            pairs = zip(ops, others, strict=True)
+            return hold(left, SUM) + "".join(f"<mo>{SYMBOLS[type(op)]}</mo>{hold(x, SUM)}" for op, x in pairs), 0
+        case ast.Call(func=ast.Name(id="sqrt"), args=[x]):
+            return f"<msqrt>{math(x)[0]}</msqrt>", ATOM
+        case ast.Call(func=ast.Name(id="sum"), args=[x]):
+            return f"<mo>&sum;</mo>{hold(x, ATOM)}", PRODUCT
+        case ast.Call(func=ast.Name(id=text), args=args):
+            return f"<mi>{escape(text)}</mi><mo>(</mo>{'<mo>,</mo>'.join(math(x)[0] for x in args)}<mo>)</mo>", ATOM
+    raise ValueError(f"no MathML for {ast.dump(node)}")
+
+
+def hold(node: ast.expr, tightly: int) -> str:
+    """The expression, in parentheses if it holds together less tightly than what it stands in."""
+    text, held = math(node)
+    return f"<mrow>{text}</mrow>" if held >= tightly else f"<mrow><mo>(</mo>{text}<mo>)</mo></mrow>"

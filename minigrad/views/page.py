@@ -1,0 +1,188 @@
+"""A tape as a page for the browser, and as a table for a notebook."""
+
+from __future__ import annotations
+
+import base64
+import hashlib
+import json
+import os
+from html import escape
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+import numpy as np
+
+from ..tape import Tape
+from .graph import LINE, PAD, Card, Edge, Graph, gradient_text, make_graph
+from .mathml import rule_html
+from .text import HEADER, LEGEND, Step, norm, rows, walk
+
+if TYPE_CHECKING:
+    from numpy.typing import ArrayLike
+
+EM, SCALE = 10, 1.3  # length of an em in the drawing, and how much larger the page shows it
+CELLS = 24  # a heat map has at most this many rows and columns
+LEVELS = "ABCDEFGHIJKLMNOPQRSTUVWXYZabcdefghijklmnopqrstuvwxyz0123456789+"  # 63, so that there is a middle one, for 0
+
+
+def table_html(tape: Tape) -> str:
+    """The table that ``print(tape)`` prints, as HTML."""
+
+    def row(cells: tuple[str, ...], tag: str) -> str:
+        return "<tr>" + "".join(f'<{tag} style="text-align: left">{escape(cell)}</{tag}>' for cell in cells) + "</tr>"
+
+    body = "".join(row(cells, "td") for cells in rows(tape))
+    return f"<table><thead>{row(HEADER, 'th')}</thead><tbody>{body}</tbody></table><p>{escape(LEGEND)}</p>"
+
+
+def to_html(tape: Tape, path: str | os.PathLike, gradient: ArrayLike | None) -> Path:
+    """See ``Tape.to_html``."""
+    steps = list(walk(tape, gradient, into_grad=False))
+    graph = make_graph(tape, values=True, grads=gradient_texts(steps))
+    content = json.dumps(describe(tape, graph, steps)).replace("<", "\\u003c")  # "</script>" would end the script
+    page = Path(__file__).with_name("page.html").read_text(encoding="utf-8")
+    script = page.partition("<script>")[2].partition("</script>")[0]
+    parts = {
+        "TITLE": escape(f"The tape of {tape.name_of(tape.result)}"),
+        "SCRIPT_HASH": base64.b64encode(hashlib.sha256(script.encode()).digest()).decode(),
+        "ROWS": "".join(row_html(cells) for cells in rows(tape)),
+        "GRAPH": svg(graph),
+        "CONTENT": content,
+    }
+    before, *pieces = page.split("{{")
+    filled = [parts[name] + text for name, text in (piece.split("}}", 1) for piece in pieces)]
+    path = Path(path)
+    path.write_text("".join([before, *filled]), encoding="utf-8")
+    return path
+
+
+def row_html(cells: tuple[str, ...]) -> str:
+    return "<tr>" + "".join(f"<td>{escape(cell)}</td>" for cell in cells[:5]) + "</tr>\n"
+
+
+def gradient_texts(steps: list[Step]) -> dict[int, list[list[str]]]:
+    """For each tensor, all that its card says of its gradient on the way back."""
+    texts: dict[int, list[list[str]]] = {}
+    for step in steps:
+        texts.setdefault(id(step.tensor), []).append(gradient_text(step.gradient))
+        for sent in step.sent:
+            texts.setdefault(id(sent.tensor), []).append(gradient_text(sent.total))
+    return texts
+
+
+def describe(tape: Tape, graph: Graph, steps: list[Step]) -> dict:
+    """What the page's script shows: each card's value, each entry in order, and each step of the way back."""
+    index = {id(card.tensor): i for i, card in enumerate(graph.cards) if card.kind != "constant"}
+    inputs: dict[int, list[int]] = {i: [] for i in range(len(graph.cards))}
+    for edge in graph.edges:
+        inputs[graph.cards.index(edge.target)].append(graph.cards.index(edge.source))
+    return {
+        "cards": [{"name": card.lines[0], "kind": card.kind, "value": picture(card.value)} for card in graph.cards],
+        "entries": [
+            {
+                "number": position + 1,
+                "card": index[id(tape.results[position])],
+                "inputs": inputs[index[id(tape.results[position])]],
+                "op": entry.op,
+                "rule": rule_html(entry.rule),
+                "where": meaning(tape, position),
+            }
+            for position, entry in zip(tape.part, tape, strict=True)
+        ],
+        "back": [
+            {
+                "entry": step.number - 1 - tape.part.start,
+                "gradient": picture(step.gradient),
+                "text": gradient_text(step.gradient),
+                "sent": [
+                    {
+                        "card": index[id(sent.tensor)],
+                        "gradient": picture(sent.gradient),
+                        "total": picture(sent.total),
+                        "text": gradient_text(sent.total),
+                    }
+                    for sent in step.sent
+                ],
+            }
+            for step in steps
+        ],
+    }
+
+
+def meaning(tape: Tape, position: int) -> str:
+    """What the letters in an entry's rule stand for."""
+    entry = tape.entries[position]
+    names = [tape.name_of(x) for x in entry.inputs]
+    letters = f"L is {tape.name_of(tape.result)}"
+    if len(names) == 1:
+        return f"{letters}, x is {names[0]}, y is {tape.name_of(tape.results[position])}"
+    return f"{letters}, x is {names[0]}, y is {names[1]}" if "d_y =" in entry.rule else letters
+
+
+def picture(array: np.ndarray) -> dict:
+    """An array for the page: its shape, and all values if they are few, otherwise norm, range and a heat map.
+
+    A cell of the map is the mean of a block of values; its letter says where between -max|cell| and max|cell| it is.
+    """
+    array = np.asarray(array, dtype=float)
+    shape = str(array.shape) if array.ndim else "one value"
+    matrix = array.reshape(len(array) if array.ndim > 1 else 1, -1) if array.size else np.zeros((1, 0))
+    if array.size <= 16 and matrix.shape[1] <= 8:
+        return {"shape": shape, "rows": [[f"{value:.4g}" for value in row] for row in matrix]}
+    firsts = [np.unique(np.linspace(0, n, min(n, CELLS), endpoint=False, dtype=int)) for n in matrix.shape]
+    counts = [np.diff([*first, n]) for first, n in zip(firsts, matrix.shape, strict=True)]
+    with np.errstate(all="ignore"):  # a map of infinities and nans is worth seeing, too
+        cells = np.add.reduceat(np.add.reduceat(matrix, firsts[0], 0), firsts[1], 1) / np.outer(*counts)
+        finite = np.isfinite(cells)
+        largest = np.abs(cells[finite]).max(initial=0) or 1
+        levels = np.where(finite, np.round((cells / largest + 1) * 31), 0).astype(int)
+        text = f"norm {norm(array):.4g}, from {array.min():.4g} to {array.max():.4g}"
+    letters = np.where(finite, np.array(list(LEVELS))[levels], "-")
+    return {"shape": shape, "text": text, "heat": ["".join(row) for row in letters], "largest": f"{largest:.2g}"}
+
+
+def svg(graph: Graph) -> str:
+    """The drawing. Every card is a group, so that the page's script can light it and write gradients into it."""
+    width, height = (length * EM + 10 for length in (graph.width, graph.height))
+    size = f'viewBox="-5 -5 {width:.0f} {height:.0f}" width="{width * SCALE:.0f}" height="{height * SCALE:.0f}"'
+    operations = sum(card.kind == "operation" for card in graph.cards)
+    label = f"Graph of {operations} operations; the table holds the same, line by line"
+    edges = "".join(edge_svg(edge, graph) for edge in graph.edges)
+    cards = "".join(card_svg(card, i) for i, card in enumerate(graph.cards))
+    return f'<svg {size} role="img" aria-label="{label}">{edges}{cards}</svg>'
+
+
+def edge_svg(edge: Edge, graph: Graph) -> str:
+    path = " ".join(f"{letter} " + " ".join(f"{value * EM:.1f}" for value in xy) for letter, *xy in edge.path)
+    ends = f'data-from="{graph.cards.index(edge.source)}" data-to="{graph.cards.index(edge.target)}"'
+    x, y, to_x, to_y = (value * EM for value in (*edge.path[0][1:], *edge.path[-1][1:]))
+    tips = f'<path class="tip" d="M {to_x:.1f} {to_y:.1f} l -7 -3 v 6 z"/>'
+    tips += f'<path class="tip back" d="M {x:.1f} {y:.1f} l 9 -4 v 8 z"/>'  # shown while a gradient goes back
+    return f'<g class="edge" {ends}><path class="line" d="{path}"/>{tips}</g>'
+
+
+def card_svg(card: Card, number: int) -> str:
+    left, top, width, height = (value * EM for value in (card.x, card.y - card.height / 2, card.width, card.height))
+    middle, y = left + width / 2, top + (PAD + 0.75 * LINE) * EM
+    corner = 0 if card.title else 6
+    parts = [
+        f'<rect class="box" x="{left:.1f}" y="{top:.1f}" width="{width:.1f}" height="{height:.1f}" rx="{corner}"/>'
+    ]
+
+    def text(line: str, kind: str) -> str:
+        return f'<text class="{kind}" x="{middle:.1f}" y="{y:.1f}">{escape(line)}</text>'
+
+    if card.title:
+        head = (LINE + PAD) * EM
+        parts.append(f'<rect class="head" x="{left:.1f}" y="{top:.1f}" width="{width:.1f}" height="{head:.1f}"/>')
+        y -= PAD * EM / 2
+        parts.append(text(card.title, "title"))
+        y += (LINE + 1.5 * PAD) * EM
+    for i, line in enumerate(card.lines + [""] * len(card.grads)):
+        kind = "name" if i == 0 else "value" if i < len(card.lines) else "grad"
+        parts.append(text(line, kind))
+        y += LINE * EM
+    if card.label:
+        x, above = left + width + 2, card.y * EM - 3
+        parts.append(f'<text class="shape" x="{x:.1f}" y="{above:.1f}">{escape(card.label)}</text>')
+    return f'<g class="card {card.kind}" id="card-{number}">{"".join(parts)}</g>'

@@ -1,0 +1,135 @@
+"""A tape in the terminal: the table, and the walk back step by step."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from typing import TYPE_CHECKING, NamedTuple
+
+import numpy as np
+
+from ..tape import Entry, Tape, accumulate, first_gradient, refuse_changed
+from ..tensor import Tensor
+
+if TYPE_CHECKING:
+    from numpy.typing import ArrayLike
+
+LEGEND = "g: gradient of the result; x, y: the inputs in order; y: the result, if x is the only input"
+
+
+def rows(tape: Tape) -> list[tuple[str, ...]]:
+    """The tape as a table: for each entry its number, result, operation, inputs, the result's shape, and the rule."""
+    return [
+        (
+            str(position + 1),
+            tape.name_of(tape.results[position]),
+            entry.op,
+            ", ".join(tape.name_of(x) for x in entry.inputs),
+            str(tape.results[position].shape),
+            entry.rule.split("\n")[0],
+        )
+        for position, entry in zip(tape.part, tape, strict=True)
+    ]
+
+
+HEADER = ("#", "result", "operation", "inputs", "shape", "rule")
+
+
+def table(tape: Tape) -> str:
+    """What ``print(tape)`` prints."""
+    cells = [HEADER, *rows(tape)]
+    widths = [max(map(len, column)) for column in zip(*cells, strict=True)]
+    lines = ["  ".join(cell.ljust(width) for cell, width in zip(row, widths, strict=True)).rstrip() for row in cells]
+    lines.insert(1, "-" * max(map(len, lines)))
+    return "\n".join([*lines, LEGEND])
+
+
+class Sent(NamedTuple):
+    """A gradient that an entry sent: to which input, how much, and the sum of all that the input has so far."""
+
+    name: str
+    tensor: Tensor
+    gradient: np.ndarray
+    total: np.ndarray
+
+
+class Step:
+    """One step of the walk back, for looking at: ``print(step)``.
+
+    Attributes:
+        number: the entry's place on the tape, from 1.
+        name: the name of its result.
+        tensor: its result.
+        entry: the ``Entry``.
+        inputs: the names of its inputs.
+        gradient: the gradient that arrived at its result.
+        sent: a list of (name, tensor, gradient, total), one for each input that needs a gradient.
+    """
+
+    def __init__(
+        self,
+        number: int,
+        name: str,
+        tensor: Tensor,
+        entry: Entry,
+        inputs: list[str],
+        gradient: np.ndarray,
+        sent: list[Sent],
+    ) -> None:
+        self.number = number
+        self.name = name
+        self.tensor = tensor
+        self.entry = entry
+        self.inputs = inputs
+        self.gradient = gradient
+        self.sent = sent
+
+    def __repr__(self) -> str:
+        first, *others = self.entry.rule.split("\n")
+        width = max(len(sent.name) for sent in self.sent)
+        lines = [
+            f"{self.number}: {self.name} = {self.entry.op}({', '.join(self.inputs)})",
+            f"   arrived  g = {summary(self.gradient)}",
+            f"   rule     {first}",
+            *(f"            {line}" for line in others),
+        ]
+        for name, _, gradient, total in self.sent:
+            lines.append(f"   to {name:{width}}  {summary(gradient)}   so far {summary(total)}")
+        return "\n".join(lines)
+
+
+def summary(array: np.ndarray) -> str:
+    """A small array's values on one line; of a larger one the shape, norm and range."""
+    array = np.asarray(array)
+    if array.size <= 6:
+        return " ".join(np.array2string(array, precision=4, separator=", ").split())
+    return f"shape {array.shape}, norm {norm(array):.4g}, from {array.min():.4g} to {array.max():.4g}"
+
+
+def norm(array: np.ndarray) -> float:
+    """The square root of the sum of the squares."""
+    return float(np.linalg.norm(np.ravel(array)))
+
+
+def walk(tape: Tape, gradient: ArrayLike | None = None, *, into_grad: bool) -> Iterator[Step]:
+    """The steps of the way back. Leaves' gradients are added to their ``grad`` only with ``into_grad``."""
+    refuse_changed(tape.results, tape.entries)
+    g = first_gradient(tape.result, gradient)
+    if not tape.entries and into_grad:
+        accumulate(tape.result, g)
+    totals = {id(tape.result): g}
+    for position in reversed(range(len(tape.entries))):
+        entry, result = tape.entries[position], tape.results[position]
+        g = totals.pop(id(result))
+        if into_grad and result._retains_grad:
+            accumulate(result, g)
+        sent = []
+        for x, d in entry.send(g):
+            if into_grad and x._entry is None:
+                accumulate(x, d, g)
+                total = x.grad
+            else:
+                total = totals[id(x)] = totals[id(x)] + d if id(x) in totals else d
+            sent.append(Sent(tape.name_of(x), x, np.array(d), np.array(total)))
+        if position in tape.part:
+            inputs = [tape.name_of(x) for x in entry.inputs]
+            yield Step(position + 1, tape.name_of(result), result, entry, inputs, np.array(g), sent)

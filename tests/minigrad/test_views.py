@@ -1,0 +1,368 @@
+"""The figure and the page: nothing overlaps, nothing is fetched, nothing is counted twice."""
+
+import ast
+import itertools
+import json
+import re
+import subprocess
+import sys
+import xml.etree.ElementTree as ET
+from pathlib import Path
+
+import matplotlib
+import numpy as np
+import pytest
+
+import minigrad as mg
+from layers import BatchNorm1d, Linear, ReLU, Sequential, cross_entropy
+from minigrad import Tensor
+from minigrad.views.graph import make_graph, spread
+from minigrad.views.mathml import rule_html
+from minigrad.views.page import picture
+
+matplotlib.use("Agg")
+ROOT = Path(__file__).parents[2]
+
+
+def leaf(values, name=None):
+    return Tensor(values, requires_grad=True, dtype=np.float64, name=name)
+
+
+def scalar_expression():
+    x1, x2, w1, w2, b = (leaf(v, n) for v, n in ((2, "x1"), (0, "x2"), (-3, "w1"), (1, "w2"), (6.88, "b")))
+    n = x1 * w1 + x2 * w2 + b
+    e = (2 * n).exp()
+    return (e - 1) / (e + 1)
+
+
+def named(tensor, name):
+    tensor.name = name
+    return tensor
+
+
+def composed_batch_norm():
+    rng = np.random.default_rng(0)
+    x, gamma, beta = leaf(rng.normal(size=(4, 1)), "x"), leaf([1.5], "gamma"), leaf([0.5], "beta")
+    mean = named(x.sum(0) / len(x), "mean")
+    centered = x - mean
+    var = named((centered * centered).sum(0) / len(x), "var")
+    x_hat = named(centered / (var + 1e-5).sqrt(), "x_hat")
+    return named((named(gamma * x_hat + beta, "y") ** 2).mean(), "loss")
+
+
+def three_layer_mlp():
+    rng = np.random.default_rng(0)
+    layers = []
+    for i, o in ((8, 16), (16, 16), (16, 16)):
+        layers += [Linear(i, o, rng=rng), BatchNorm1d(o), ReLU()]
+    net = Sequential(*layers, Linear(16, 3, rng=rng)).astype(np.float64)
+    return cross_entropy(net(rng.normal(size=(6, 8))), rng.integers(0, 3, 6))
+
+
+def tangle():
+    """Lines that skip columns, fan-outs, an operand used twice, inputs of very different depth."""
+    x, y = leaf([1.0, 2.0], "x"), leaf([3.0, 4.0], "y")
+    a = x * x
+    b = mg.concatenate([a, y, x, a])
+    c = (b.exp() + mg.concatenate([y, y, x, x])).tanh().sigmoid()
+    return (c * b).sum() + x.sum() + (y * 2).sum()
+
+
+def long_chain():
+    x = leaf(1.0, "x")
+    y = x
+    for _ in range(150):
+        y = (y * 1.01).tanh() + x
+    return y
+
+
+MAKERS = [scalar_expression, composed_batch_norm, three_layer_mlp, tangle, long_chain]
+
+
+# The layout.
+
+
+@pytest.mark.parametrize("max_width", [np.inf, 60])
+@pytest.mark.parametrize("make", MAKERS)
+def test_cards_do_not_overlap(make, max_width):
+    graph = make_graph(make().tape(), True, {}, max_width)
+    boxes = [(c.x, c.x + c.width, c.y - c.height / 2, c.y + c.height / 2) for c in graph.cards]
+    for (l1, r1, t1, b1), (l2, r2, t2, b2) in itertools.combinations(boxes, 2):
+        assert r1 <= l2 or r2 <= l1 or b1 <= t2 + 1e-9 or b2 <= t1 + 1e-9
+    assert min(box[0] for box in boxes) > -1e-9
+    assert min(box[2] for box in boxes) > -1e-9
+    assert max(box[1] for box in boxes) < graph.width + 1e-9
+    assert max(box[3] for box in boxes) < graph.height + 1e-9
+
+
+def points_on(path):
+    """Points along a path of lines and curves."""
+    for letter, *xy in path:
+        corners = np.reshape(xy, (-1, 2))
+        if letter == "M":
+            at = corners[0]
+            continue
+        for t in np.linspace(0, 1, 9):
+            if letter == "L":
+                yield at + t * (corners[0] - at)
+            else:
+                a, b, c = corners
+                yield (1 - t) ** 3 * at + 3 * (1 - t) ** 2 * t * a + 3 * (1 - t) * t**2 * b + t**3 * c
+        at = corners[-1]
+
+
+@pytest.mark.parametrize("max_width", [np.inf, 60])
+@pytest.mark.parametrize("make", MAKERS[:4])
+def test_lines_do_not_run_through_cards(make, max_width):
+    graph = make_graph(make().tape(), True, {}, max_width)
+    for edge in graph.edges:
+        for x, y in points_on(edge.path):
+            for card in graph.cards:
+                inside_x = card.x + 1e-6 < x < card.x + card.width - 1e-6
+                inside_y = card.y - card.height / 2 + 1e-6 < y < card.y + card.height / 2 - 1e-6
+                assert not (inside_x and inside_y), f"{edge.source.lines} -> {edge.target.lines} crosses {card.lines}"
+
+
+@pytest.mark.parametrize("make", MAKERS)
+def test_lines_lead_from_each_input_to_its_operation_left_to_right(make):
+    tape = make().tape()
+    graph = make_graph(tape, True, {})
+    assert len(graph.edges) == sum(len(entry.inputs) for entry in tape)
+    for edge in graph.edges:
+        assert edge.path[0][1:] == (edge.source.x + edge.source.width, edge.source.y)
+        assert edge.path[-1][1] == edge.target.x
+        assert edge.source.x + edge.source.width < edge.target.x
+
+
+def test_boxes_are_spread_no_further_than_they_need():
+    assert spread([0.0, 0.0, 10.0], [2.0, 2.0, 2.0], [1.0, 1.0, 1.0]) == [-1, 1, 10]
+    assert spread([0.0, 0.0], [2.0, 2.0], [3.0, 1.0]) == [-0.5, 1.5]
+
+
+# The figure.
+
+
+def texts(ax):
+    return [text.get_text() for text in ax.texts]
+
+
+def test_a_figure_shows_names_operations_values_gradients_and_shapes():
+    x, w = leaf([1.0, 2.0], "x"), leaf([3.0, 4.0], "w")
+    shown = [text.strip() for text in texts((x * w).sum().tape().draw())]
+    for text in ("x", "w", "multiply", "sum", "%1", "%2", "[1, 2]", "[3, 8]", "11", "(2,)", "grad 1", "grad [3, 4]"):
+        assert text in shown
+
+
+def test_a_figure_leaves_out_what_it_is_told_to():
+    ax = (leaf([1.0, 2.0], "x") * 3).sum().tape().draw(values=False, grads=False)
+    shown = " ".join(texts(ax))
+    assert "grad" not in shown
+    assert "[1, 2]" not in shown
+
+
+def test_a_figure_shows_the_norm_of_a_large_gradient():
+    assert "|grad| 10" in texts(leaf(np.ones((10, 10)), "x").sum().tape().draw())
+
+
+def test_a_figure_has_no_gradients_where_backward_could_not_start():
+    tape = (leaf([1.0, 2.0], "x") * 3).tape()
+    assert "grad" not in " ".join(texts(tape.draw()))
+    with pytest.raises(RuntimeError, match="2 values"):
+        tape.draw(grads=True)
+
+
+@pytest.mark.parametrize("make", MAKERS[:4])
+def test_texts_stay_inside_the_figure_and_their_cards(make):
+    ax = make().tape().draw()
+    renderer = ax.figure.canvas.get_renderer()
+    page = ax.figure.bbox
+    boxes = [patch.get_window_extent(renderer) for patch in ax.patches if hasattr(patch, "get_boxstyle")]
+    for text in ax.texts:
+        box = text.get_window_extent(renderer)
+        assert page.x0 <= box.x0
+        assert box.x1 <= page.x1
+        assert page.y0 <= box.y0
+        assert box.y1 <= page.y1
+        if text.get_ha() == "center":
+            assert any(b.x0 <= box.x0 and box.x1 <= b.x1 and b.y0 - 2 <= box.y0 and box.y1 <= b.y1 + 2 for b in boxes)
+
+
+def test_a_figure_fits_into_axes_that_are_given():
+    import matplotlib.pyplot as plt
+
+    figure, (left, right) = plt.subplots(1, 2)
+    tape = scalar_expression().tape()
+    assert tape[:4].draw(left) is left
+    tape[4:].draw(right)
+    renderer = figure.canvas.get_renderer()
+    for ax in (left, right):
+        for text in ax.texts:
+            box = text.get_window_extent(renderer)
+            assert ax.bbox.x0 - 1 <= box.x0
+            assert box.x1 <= ax.bbox.x1 + 1
+
+
+def test_a_part_shows_earlier_results_as_what_goes_into_it():
+    x = leaf([1.0, 2.0], "x")
+    tape = ((x * 2).exp() * x).sum().tape()
+    graph = make_graph(tape[2:], True, {})
+    assert [(card.kind, card.lines[0]) for card in graph.cards] == [
+        ("result", "%2"),
+        ("leaf", "x"),
+        ("operation", "%3"),
+        ("operation", "%4"),
+    ]
+
+
+@pytest.mark.parametrize("look", [lambda tape, path: tape.draw(), lambda tape, path: tape.to_html(path / "t.html")])
+def test_looking_leaves_every_gradient_as_it_was(look, tmp_path):
+    x = leaf([1.0, 2.0])
+    y = x * 2
+    y.retain_grad()
+    loss = (y * y).sum()
+    x.grad = np.array([5.0, 6.0])
+    look(loss.tape(), tmp_path)
+    np.testing.assert_array_equal(x.grad, [5, 6])
+    assert y.grad is None
+    loss.backward()
+    np.testing.assert_array_equal(x.grad, [13, 22])
+
+
+@pytest.mark.parametrize("look", [lambda tape, path: tape.draw(), lambda tape, path: tape.to_html(path / "t.html")])
+def test_even_an_empty_tape_can_be_looked_at(look, tmp_path):
+    look(leaf(1.0, "x").tape(), tmp_path)
+
+
+# The page. What it does in a browser is in test_browser.py.
+
+
+def content_of(path):
+    page = path.read_text(encoding="utf-8")
+    return json.loads(page.split('<script type="application/json" id="content">')[1].split("</script>")[0])
+
+
+def test_the_page_holds_the_gradients_of_backward(tmp_path):
+    loss = composed_batch_norm()
+    tape = loss.tape()
+    content = content_of(tape.to_html(tmp_path / "tape.html"))
+    inputs = [x for entry in tape for x in entry.inputs if isinstance(x, Tensor)]
+    leaves = {x.name: x for x in inputs if x.name in ("x", "gamma", "beta")}
+    assert len(leaves) == 3
+    loss.backward()
+    totals = {content["cards"][s["card"]]["name"]: s["total"]["rows"] for step in content["back"] for s in step["sent"]}
+    for name, tensor in leaves.items():
+        expected = [[f"{value:.4g}" for value in row] for row in tensor.grad.reshape(-1, 1)]
+        assert totals[name] == expected
+
+
+def test_the_page_takes_a_gradient_as_backward_does(tmp_path):
+    y = leaf([1.0, 2.0], "x") * 3
+    with pytest.raises(RuntimeError, match="2 values"):
+        y.tape().to_html(tmp_path / "tape.html")
+    content = content_of(y.tape().to_html(tmp_path / "tape.html", gradient=[10.0, 100.0]))
+    assert content["back"][0]["sent"][0]["total"]["rows"] == [["30", "300"]]
+
+
+def test_the_page_needs_nothing_but_itself(tmp_path):
+    page = three_layer_mlp().tape().to_html(tmp_path / "tape.html").read_text(encoding="utf-8")
+    assert "{{" not in page
+    assert not re.search(r"https?:|//\w+\.\w+|@import|url\(", page)
+    assert not re.search(r'\b(src|href)="(?!data:)', page)
+
+
+def test_names_are_escaped_wherever_the_page_shows_them(tmp_path):
+    bad = "<script>alert(1)</script>"
+    loss = (leaf([1.0, 2.0], bad) * leaf([1.0, 2.0], '"><img src=x onerror=alert(2)>')).sum()
+    loss.name = "<b>loss</b>"
+    tape = loss.tape()
+    page = tape.to_html(tmp_path / "tape.html").read_text(encoding="utf-8")
+    assert bad not in page
+    assert "<img" not in page
+    assert "<b>" not in page
+    assert content_of(tmp_path / "tape.html")["cards"][0]["name"] == bad
+    assert bad not in tape._repr_html_()
+    assert "&lt;script&gt;" in tape._repr_html_()
+
+
+def test_a_notebook_shows_the_table():
+    html = (leaf([1.0, 2.0], "x") * 3).sum().tape()._repr_html_()
+    table = ET.fromstring(html.split("<p>")[0])
+    assert [cell.text for cell in table.findall("tbody/tr")[0]][:5] == ["1", "%1", "multiply", "x, 3", "(2,)"]
+
+
+def test_a_tape_of_300_entries_makes_a_page_that_is_not_too_large(tmp_path):
+    rng = np.random.default_rng(0)
+    x = w = leaf(rng.normal(size=(60, 60)), "w")
+    for _ in range(150):
+        x = (x @ w).tanh()
+    path = x.sum().tape().to_html(tmp_path / "tape.html")
+    assert len(content_of(path)["entries"]) == 301
+    assert path.stat().st_size < 3e6
+
+
+def test_a_small_array_is_shown_by_its_numbers():
+    assert picture(np.array([[1.0, -2.5], [1e-9, np.inf]]))["rows"] == [["1", "-2.5"], ["1e-09", "inf"]]
+
+
+def test_a_large_array_is_shown_as_a_heat_map_of_block_means():
+    array = np.zeros((48, 96))
+    array[:2, :4] = 3.0
+    array[-2:, -4:] = -3.0
+    shown = picture(array)
+    assert shown["heat"][0] == "+" + "f" * 23
+    assert shown["heat"][-1] == "f" * 23 + "A"
+    assert shown["heat"][1:-1] == ["f" * 24] * 22
+    assert shown["largest"] == "3"
+    assert "from -3 to 3" in shown["text"]
+
+
+@pytest.mark.parametrize("array", [np.zeros(100), np.full(100, np.nan), np.ones((3, 4, 50)), np.zeros((0, 3))])
+def test_any_array_has_a_picture(array):
+    shown = picture(array)
+    assert shown["shape"] == str(array.shape)
+    assert "rows" in shown or {len(row) for row in shown["heat"]} == {24}
+
+
+# Rules as formulas.
+
+
+def rules():
+    """Every string in the library that starts a line with ``d_x = ``, docstrings apart."""
+    for path in (*(ROOT / "minigrad" / "ops").glob("*.py"), *(ROOT / "layers").glob("*.py")):
+        for node in ast.walk(ast.parse(path.read_text(encoding="utf-8"))):
+            text = node.value if isinstance(node, ast.Constant) and isinstance(node.value, str) else ""
+            if re.search(r"^d_\w+ = ", text, re.MULTILINE) and "\n    " not in text:
+                yield text
+
+
+@pytest.mark.parametrize("rule", sorted(set(rules())))
+def test_every_rule_is_typeset(rule):
+    html = rule_html(rule)
+    paragraphs = ET.fromstring(f"<div>{html.replace('&', '&amp;')}</div>")
+    assert len(paragraphs.findall(".//math")) == len(re.findall(r"\bd_\w+ = ", rule))
+
+
+@pytest.mark.parametrize(
+    ("rule", "expected"),
+    [
+        ("d_x = g / (2 * y)", "<mfrac><mrow><mi>g</mi></mrow><mrow><mrow><mn>2</mn></mrow><mo>&sdot;</mo>"),
+        ("d_x = g * (a + b)", "<mrow><mo>(</mo><mrow><mi>a</mi></mrow><mo>+</mo>"),
+        ("d_x_hat = g", "<mi>&part;</mi><mover><mi>x</mi><mo>^</mo></mover>"),
+        ("d_x = g where <b> holds", "</math> where &lt;b&gt; holds"),
+        ("d_x = __import__('os').system('true')", "d_x = __import__(&#x27;os&#x27;)"),
+        ("whatever I want & more", "<p>whatever I want &amp; more</p>"),
+    ],
+)
+def test_formulas_are_typeset_and_words_stay_words(rule, expected):
+    assert expected in rule_html(rule)
+
+
+# What looking costs those who don't look.
+
+
+def test_importing_minigrad_imports_neither_matplotlib_nor_the_views():
+    code = (
+        "import sys, minigrad, layers; print([name for name in sys.modules if 'matplotlib' in name or 'views' in name])"
+    )
+    printed = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True, cwd=ROOT).stdout
+    assert printed.strip() == "[]"
