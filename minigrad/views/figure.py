@@ -32,15 +32,15 @@ def draw(tape: Tape, ax: Axes | None, values: bool, grads: bool | None) -> Axes:
     if grads is None:
         grads = tape.result.size == 1 and tape.result.requires_grad
     graph = make_graph(tape, values, gradients(tape) if grads else {}, MAX_WIDTH if ax is None else np.inf)
-    width, height = graph.width, graph.height + 2 * LINE  # room for the legend
+    width, top = max(graph.width, 45) + 2, 3 * LINE  # room for the legend, in two rows if need be
     if ax is None:
         inches = FONT_SIZE / 72
-        figure = plt.figure(figsize=(max(width, 40) * inches + 0.4, height * inches + 0.4))
+        figure = plt.figure(figsize=(width * inches, (graph.height + top + 1) * inches))
         ax = figure.add_axes((0, 0, 1, 1))
     ax.set_axis_off()
     ax.set_aspect("equal")
-    middle, half = width / 2, max(width, 40) / 2
-    ax.set(xlim=(middle - half - 1, middle + half + 1), ylim=(graph.height + 1, -2 * LINE - 1))
+    middle = graph.width / 2
+    ax.set(xlim=(middle - width / 2, middle + width / 2), ylim=(graph.height + 1, -top))
     ax.apply_aspect()
     em = abs(ax.transData.transform((1, 0))[0] - ax.transData.transform((0, 0))[0]) * 72 / ax.figure.dpi
     for edge in graph.edges:
@@ -117,4 +117,5 @@ def draw_legend(ax: Axes, graph: Graph, grads: bool, em: float) -> None:
     ]
     if grads:
         handles.append(Patch(fc=GRADIENT, label="gradient; |grad| is its norm"))
-    ax.legend(handles=handles, loc="upper center", ncols=5, frameon=False, fontsize=em, borderpad=0, borderaxespad=0.2)
+    columns = 2 if graph.width < 80 else len(handles)
+    ax.legend(handles=handles, loc="upper center", ncols=columns, frameon=False, fontsize=em, borderaxespad=0)

@@ -100,6 +100,8 @@ class Step:
 def summary(array: np.ndarray) -> str:
     """A small array's values on one line; of a larger one the shape, norm and range."""
     array = np.asarray(array)
+    if array.ndim == 0:
+        return f"{array:.5g}"
     if array.size <= 6:
         return " ".join(np.array2string(array, precision=4, separator=", ").split())
     return f"shape {array.shape}, norm {norm(array):.4g}, from {array.min():.4g} to {array.max():.4g}"

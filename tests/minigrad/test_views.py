@@ -171,13 +171,14 @@ def test_a_figure_has_no_gradients_where_backward_could_not_start():
         tape.draw(grads=True)
 
 
-@pytest.mark.parametrize("make", MAKERS[:4])
+@pytest.mark.parametrize("make", [*MAKERS[:4], lambda: leaf(1.0, "x") * 2])
 def test_texts_stay_inside_the_figure_and_their_cards(make):
     ax = make().tape().draw()
+    ax.figure.canvas.draw()  # places the legend
     renderer = ax.figure.canvas.get_renderer()
     page = ax.figure.bbox
     boxes = [patch.get_window_extent(renderer) for patch in ax.patches if hasattr(patch, "get_boxstyle")]
-    for text in ax.texts:
+    for text in (*ax.texts, *ax.get_legend().get_texts()):
         box = text.get_window_extent(renderer)
         assert page.x0 <= box.x0
         assert box.x1 <= page.x1
