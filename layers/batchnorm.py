@@ -28,8 +28,8 @@ if TYPE_CHECKING:
 
 SIX_LINES = """the six lines of the paper's section 3
 d_x_hat = g * gamma
-d_var = sum(d_x_hat * (x - mean)) * -1/2 * (var + eps)**(-3/2)
-d_mean = sum(d_x_hat) * -1/sqrt(var + eps) + d_var * sum(-2 * (x - mean)) / m
+d_var = sum(d_x_hat * (x - mean)) * (-1/2) * (var + eps)**(-3/2)
+d_mean = sum(d_x_hat) * (-1/sqrt(var + eps)) + d_var * sum(-2 * (x - mean)) / m
 d_x = d_x_hat / sqrt(var + eps) + d_var * 2 * (x - mean) / m + d_mean / m
 d_gamma = sum(g * x_hat)
 d_beta = sum(g)"""

@@ -351,18 +351,17 @@ class Tape:
     def _name_tensors(self) -> dict[int, str]:
         """A distinct name for each tensor: its own name, or %1, %2, ... for results and leaf1, ... for leaves."""
         names = {id(result): result.name or f"%{number}" for number, result in enumerate(self.results, 1)}
-        unnamed = 0
-        for entry in self.entries:
-            for x, need in zip(entry.inputs, entry.needs, strict=True):
-                if id(x) not in names and (need or getattr(x, "name", None)):
-                    unnamed += not x.name
-                    names[id(x)] = x.name or f"leaf{unnamed}"
-        taken = set()
+        leaves = [x for entry in self.entries for x, need in zip(entry.inputs, entry.needs, strict=True) if need]
+        named = [x for entry in self.entries for x in entry.inputs if getattr(x, "name", None)]
+        unnamed = itertools.count(1)
+        for x in (*leaves, *named, self.result):
+            if id(x) not in names:
+                names[id(x)] = x.name or f"leaf{next(unnamed)}"
+        uses: dict[str, int] = {}
         for key, name in names.items():
-            copies = itertools.count(2)
-            while names[key] in taken:
-                names[key] = f"{name}#{next(copies)}"
-            taken.add(names[key])
+            name = "".join(character if character.isprintable() else " " for character in name)
+            uses[name] = uses.get(name, 0) + 1
+            names[key] = name if uses[name] == 1 else f"{name}#{uses[name]}"
         return names
 
     def name_of(self, x: Any) -> str:
@@ -370,6 +369,8 @@ class Tape:
         if id(x) in self._names:
             return self._names[id(x)]
         x = x._data if isinstance(x, Tensor) else np.asarray(x)
+        if x.dtype.kind not in "fiub":
+            return str(x)
         return f"{x.item():.4g}" if x.size == 1 else f"constant{x.shape}"
 
     def __repr__(self) -> str:
@@ -395,17 +396,17 @@ class Tape:
         """
         from .views.text import walk
 
-        return walk(self, gradient, into_grad=True)
+        return (step for step in walk(self, gradient, into_grad=True) if step.number - 1 in self.part)
 
     def draw(self, ax: Axes | None = None, values: bool = True, grads: bool | None = None) -> Axes:
         """Draw the graph with matplotlib, left to right: operations with their results, parameters, constants.
 
-        Beside each line stands the shape of the tensor that travels on it. The walk back that the gradients take
+        Beside each line stands the shape of the array that travels on it. The walk back that the gradients take
         leaves every ``grad`` as it was.
 
         Args:
-            ax: where to draw; None makes a figure of the size that the graph needs. In axes of your own the text
-                shrinks with the graph.
+            ax: where to draw; None makes a figure of the size that the graph needs. In axes of your own the text is
+                made to fit their size at that moment.
             values: write the values of tensors with at most 6 of them.
             grads: write the gradients, of larger tensors the norm; None does so if ``backward()`` could start from
                 the result, which has to be a single value.
@@ -414,7 +415,8 @@ class Tape:
             The axes; ``ax.figure.savefig("tape.png")`` saves it.
 
         Raises:
-            RuntimeError: ``grads=True`` and the result has several values.
+            RuntimeError: gradients are to be written, and the result has several values or requires no gradient, or
+                an array that they need was changed since. ``grads=False`` then shows what there is.
         """
         from .views.figure import draw
 

@@ -45,6 +45,8 @@ def draw(tape: Tape, ax: Axes | None, values: bool, grads: bool | None) -> Axes:
     em = abs(ax.transData.transform((1, 0))[0] - ax.transData.transform((0, 0))[0]) * 72 / ax.figure.dpi
     for edge in graph.edges:
         draw_edge(ax, edge, em)
+    for name, x, y in {(edge.source.lines[0], *place) for edge in graph.edges for place in edge.resumes}:
+        write(ax, x, y - 0.1, name, 0.85 * em, ha="left", va="bottom", color="0.3")
     for card in graph.cards:
         draw_card(ax, card, em)
     draw_legend(ax, graph, grads, em)
@@ -53,36 +55,38 @@ def draw(tape: Tape, ax: Axes | None, values: bool, grads: bool | None) -> Axes:
 
 def gradients(tape: Tape) -> dict[int, list[list[str]]]:
     """For each tensor the text of its whole gradient, as ``make_graph`` takes it."""
-    texts = {id(tape.result): [["grad 1"]]}
+    texts = {}
     for step in walk(tape, into_grad=False):
+        texts[id(step.tensor)] = [gradient_text(step.gradient)]
         for sent in step.sent:
             texts[id(sent.tensor)] = [gradient_text(sent.total)]
     return texts
 
 
+def write(ax: Axes, x: float, y: float, text: str, size: float, **style) -> None:
+    """Text as it is: a name such as ``$x`` is no formula."""
+    style = {"ha": "center", "va": "center", "family": "monospace", "zorder": 3, "parse_math": False, **style}
+    ax.text(x, y, text, size=size, **style)
+
+
 def draw_card(ax: Axes, card: Card, em: float) -> None:
     from matplotlib.patches import FancyBboxPatch, Rectangle
 
-    left, top = card.x, card.y - card.height / 2
+    left, top, middle = card.x, card.y - card.height / 2, card.x + card.width / 2
     box = FancyBboxPatch((left, top), card.width, card.height, zorder=2)
     box.set_boxstyle("square,pad=0" if card.kind == "operation" else "round,pad=0,rounding_size=0.6")
     box.set(fc=FILL[card.kind], ls="--" if card.kind == "constant" else "-", lw=em / 9)
     box.set_edgecolor(HEAD if card.kind in ("operation", "result") else "0.45")
     ax.add_patch(box)
-    text = {"family": "monospace", "size": em, "ha": "center", "va": "center", "zorder": 3, "parse_math": False}
-    y = top + PAD + LINE / 2 + (LINE + PAD if card.title else 0)
+    y = top + PAD + LINE / 2
     if card.title:
         ax.add_patch(Rectangle((left, top), card.width, LINE + PAD, fc=HEAD, ec=HEAD, lw=em / 9, zorder=2))
-        ax.text(card.x + card.width / 2, top + (LINE + PAD) / 2, card.title, color="white", weight="bold", **text)
-    for line in card.lines:
-        ax.text(card.x + card.width / 2, y, line, **text)
-        y += LINE
-    for line in card.grads:
-        ax.text(card.x + card.width / 2, y, line, color=GRADIENT, **text)
-        y += LINE
+        write(ax, middle, top + (LINE + PAD) / 2, card.title, em, color="white", weight="bold")
+        y += LINE + PAD
+    for i, line in enumerate(card.lines + card.grads):
+        write(ax, middle, y + i * LINE, line, em, color="black" if i < len(card.lines) else GRADIENT)
     if card.label:
-        shape = {**text, "size": 0.85 * em, "ha": "left", "va": "bottom"}
-        ax.text(left + card.width + 0.2, card.y - 0.1, card.label, color="0.3", **shape)
+        write(ax, left + card.width + 0.2, card.y - 0.1, card.label, 0.85 * em, ha="left", va="bottom", color="0.3")
 
 
 def draw_edge(ax: Axes, edge: Edge, em: float) -> None:
@@ -93,16 +97,6 @@ def draw_edge(ax: Axes, edge: Edge, em: float) -> None:
     points = [point for _, *xy in edge.path for point in zip(xy[::2], xy[1::2], strict=True)]
     path = Path(points, [code for letter, *_ in edge.path for code in codes[letter]])
     ax.add_patch(PathPatch(path, fc="none", ec="0.45", lw=em / 9, zorder=1))
-    for x, y in edge.resumes:
-        text = {
-            "family": "monospace",
-            "size": 0.85 * em,
-            "ha": "left",
-            "va": "bottom",
-            "color": "0.3",
-            "parse_math": False,
-        }
-        ax.text(x, y - 0.1, edge.source.lines[0], **text)
     x, y = points[-1]
     ax.add_patch(Polygon([(x, y), (x - 0.7, y - 0.28), (x - 0.7, y + 0.28)], color="0.45", lw=0, zorder=3))
 

@@ -9,6 +9,7 @@ a place of its own in each, as if it were a thin card, so that lines never run t
 
 from __future__ import annotations
 
+import bisect
 import itertools
 from dataclasses import dataclass, field
 
@@ -16,10 +17,12 @@ import numpy as np
 
 from ..tape import Tape
 from ..tensor import Tensor
-from .text import norm
+from .text import figure, norm
 
 CHARACTER, LINE = 0.62, 1.35  # width and height of a character of monospaced text
 PAD, GAP = 0.5, 1.0  # inside a card, between cards of a column
+LONG = 40  # columns; of a line that goes further, only the last part is drawn for each of its ends
+NAME = 40  # characters of a name
 CURVE = 2.2  # width of the strip between two columns in which the lines curve
 PULL = {
     "operation": 8.0,
@@ -35,7 +38,8 @@ class Card:
     """A place in a column: a result with its operation, what goes into the tape, or a line that passes by."""
 
     kind: str  # "operation"; "leaf", "constant", "result" of an entry before the part that is shown; or "line"
-    title: str = ""  # of an operation, its name
+    title: str = ""  # of an operation, what it is called
+    name: str = ""  # of the tensor
     lines: list[str] = field(default_factory=list)
     grads: list[str] = field(default_factory=list)  # lines about the gradient
     position: int = -1  # of an operation, its place on the tape
@@ -87,8 +91,10 @@ def numbers(array: np.ndarray) -> list[str]:
     if array.size > 6 or array.ndim > 2:
         return []
     if array.ndim == 0:
-        return [f"{array:.4g}"]
-    return aligned(["[" + ", ".join(f"{value:.3g}" for value in row) + "]" for row in np.atleast_2d(array)])
+        return [figure(array[()])]
+    rows = [[figure(value) for value in row] for row in np.atleast_2d(array)]
+    width = max((len(cell) for row in rows for cell in row), default=0) if len(rows) > 1 else 0
+    return ["[" + ", ".join(cell.rjust(width) for cell in row) + "]" for row in rows]
 
 
 def aligned(lines: list[str]) -> list[str]:
@@ -117,11 +123,11 @@ def make_graph(tape: Tape, values: bool, grads: dict[int, list[list[str]]], max_
     def add_card(x, kind: str, **more) -> Card:
         array = x._data if isinstance(x, Tensor) else np.asarray(x)
         name = tape.name_of(x)
-        lines = [name] + (numbers(array) if values else [])
-        if kind == "constant" and lines[1:] == [name]:
-            lines = [name]
+        lines = [name if len(name) <= NAME else name[: NAME - 1] + "…"]
+        if values and numbers(array) != [name]:  # a constant is called by its value
+            lines += numbers(array)
         texts = grads.get(id(x), [])
-        card = Card(kind, lines=lines, grads=texts[-1] if texts else [], **more)
+        card = Card(kind, name=name, lines=lines, grads=texts[-1] if texts else [], **more)
         card.tensor, card.value = (x if isinstance(x, Tensor) else None), array
         card.label = str(array.shape) if array.ndim else ""
         card.measure()
@@ -138,7 +144,7 @@ def make_graph(tape: Tape, values: bool, grads: dict[int, list[list[str]]], max_
         card = add_card(tape.results[position], "operation", title=entry.op, position=position)
         card.column, card.slots = 1 + max(source.column for source in sources), len(sources)
         edges += [Edge(source, card, slot) for slot, source in enumerate(sources)]
-    if not cards:  # the tape of a leaf is empty
+    if not tape.entries:  # the tape of a leaf
         add_card(tape.result, "leaf" if tape.result.requires_grad else "constant")
     graph = Graph(list(cards.values()), edges)
     arrange(graph, max_width)
@@ -162,16 +168,23 @@ def arrange(graph: Graph, max_width: float) -> None:
     graph.width = max((straight_end(column) for column in columns), default=0)
     graph.height = max((card.y + card.height / 2 for column in columns for card in column), default=0)
     ends = [straight_end(column) for column in columns]
+    drawn: set[Card] = set()  # places of lines
     for edge, passed in zip(graph.edges, routes, strict=True):
-        draw_path(edge, passed, ends, breaks)
+        draw_path(edge, passed, ends, breaks, drawn)
+    bottom = max((y for edge in graph.edges for _, *xy in edge.path for y in xy[1::2]), default=0)
+    graph.height = max(graph.height, bottom)
+    for card in itertools.chain.from_iterable(columns):  # no reference cycles: what was drawn is freed at once
+        card.before, card.after, card.ports = [], [], {}
 
 
 def route(edge: Edge, lines: dict[tuple[int, int], Card]) -> list[Card]:
     """The places that an edge passes between its ends; edges from one card share them as long as they can."""
     passed = []
     for column in range(edge.source.column + 1, edge.target.column):
-        line = Card("line", lines=edge.source.lines[:1], column=column)
-        passed.append(lines.setdefault((id(edge.source), column), line))
+        place = id(edge.source), column
+        if place not in lines:
+            lines[place] = Card("line", lines=edge.source.lines[:1], column=column, height=0.4)
+        passed.append(lines[place])
     for left, right in itertools.pairwise([edge.source, *passed, edge.target]):
         if right not in left.after:
             left.after.append(right)
@@ -213,9 +226,11 @@ def crossings(columns: list[list[Card]]) -> int:
     """How many pairs of lines cross between neighbouring columns."""
     count = 0
     for column in columns:
-        ends = [[other.rank + card.ports[other] for other in card.after] for card in column]
-        for above, below in itertools.combinations(ends, 2):
-            count += sum(a > b for a in above for b in below)
+        above: list[float] = []  # where the lines of the cards so far end, sorted
+        for card in column:
+            ends = [other.rank + card.ports[other] for other in card.after]
+            count += sum(len(above) - bisect.bisect_right(above, end) for end in ends)
+            above = sorted(above + ends)
     return count
 
 
@@ -250,7 +265,7 @@ def spread(wanted: list[float], heights: list[float], pulls: list[float]) -> lis
     Boxes that push each other form a group, which goes to the mean of what its members want, weighted by their pull.
     (This is isotonic regression by pooling adjacent violators.)
     """
-    tops = [sum(heights[:i]) for i in range(len(heights))]
+    tops = [0.0, *itertools.accumulate(heights[:-1])]
     groups: list[tuple[float, float, int]] = []  # mean of (wanted - offset), sum of the pulls, how many boxes
     for y, top, height, pull in zip(wanted, tops, heights, pulls, strict=True):
         mean, count = y - top - height / 2, 1
@@ -290,11 +305,19 @@ def stack(columns: list[list[Card]], max_width: float) -> dict[int, tuple[float,
     return starts if len(bands) > 1 else {}
 
 
-def draw_path(edge: Edge, passed: list[Card], ends: list[float], breaks: dict[int, tuple[float, float]]) -> None:
+def draw_path(
+    edge: Edge, passed: list[Card], ends: list[float], breaks: dict[int, tuple[float, float]], drawn: set[Card]
+) -> None:
     """Straight lines through the columns, S-shaped ones between. ``ends``: where each column's straight part ends."""
     source, target = edge.source, edge.target
-    y = source.y
-    edge.path.append(("M", source.x + source.width, y))
+    x, y = source.x + source.width, source.y
+    if len(passed) > LONG:  # a very long line starts where it leaves those that are drawn already
+        shared = [card for card in passed if card in drawn]
+        passed = passed[len(shared) :]
+        if shared:
+            x, y = ends[shared[-1].column], shared[-1].y
+    drawn.update(passed)
+    edge.path.append(("M", x, y))
     for card in [*passed, target]:
         next_y = target.y + (edge.slot - (target.slots - 1) / 2) * 0.6 if card is target else card.y
         start = ends[card.column - 1]

@@ -18,7 +18,7 @@ SYMBOLS = {
     ast.Eq: "=",
     ast.NotEq: "&ne;",
 }
-SUM, PRODUCT, ATOM = 1, 2, 3  # how tightly an expression holds together
+SUM, PRODUCT, POWER, ATOM = 1, 2, 3, 4  # how tightly an expression holds together
 
 
 def rule_html(rule: str) -> str:
@@ -45,7 +45,7 @@ def typeset(part: str) -> str:
     for end in range(len(words) if equals and re.fullmatch(r"\w+", left) else 0, 0, -1):
         try:
             expression = ast.parse(" ".join(words[:end]), mode="eval").body
-            formula = f"<math><mrow>{name(left)}<mo>=</mo>{math(expression)[0]}</mrow></math>"
+            formula = f"<math displaystyle='true'><mrow>{name(left)}<mo>=</mo>{math(expression)[0]}</mrow></math>"
         except (SyntaxError, ValueError):
             continue
         return " ".join([formula, *map(escape, words[end:])])
@@ -72,21 +72,21 @@ def math(node: ast.expr) -> tuple[str, int]:
         case ast.UnaryOp(op=ast.USub(), operand=value):
             return f"<mo>&minus;</mo>{hold(value, PRODUCT)}", PRODUCT
         case ast.BinOp(left=left, op=ast.Div(), right=right):
-            return f"<mfrac><mrow>{math(left)[0]}</mrow><mrow>{math(right)[0]}</mrow></mfrac>", ATOM
+            return f"<mfrac><mrow>{math(left)[0]}</mrow><mrow>{math(right)[0]}</mrow></mfrac>", POWER
         case ast.BinOp(left=left, op=ast.Pow(), right=right):
-            return f"<msup>{hold(left, ATOM)}<mrow>{math(right)[0]}</mrow></msup>", ATOM
+            return f"<msup>{hold(left, ATOM)}<mrow>{math(right)[0]}</mrow></msup>", POWER
         case ast.BinOp(left=left, op=ast.Add() | ast.Sub() as op, right=right):
             return f"{hold(left, SUM)}<mo>{SYMBOLS[type(op)]}</mo>{hold(right, PRODUCT)}", SUM
         case ast.BinOp(left=left, op=ast.Mult() | ast.MatMult() as op, right=right):
-            return f"{hold(left, PRODUCT)}<mo>{SYMBOLS[type(op)]}</mo>{hold(right, PRODUCT)}", PRODUCT
+            return f"{hold(left, PRODUCT)}<mo>{SYMBOLS[type(op)]}</mo>{hold(right, POWER)}", PRODUCT
         case ast.Compare(left=left, ops=ops, comparators=others) if all(type(op) in SYMBOLS for op in ops):
             pairs = zip(ops, others, strict=True)
             return hold(left, SUM) + "".join(f"<mo>{SYMBOLS[type(op)]}</mo>{hold(x, SUM)}" for op, x in pairs), 0
-        case ast.Call(func=ast.Name(id="sqrt"), args=[x]):
+        case ast.Call(func=ast.Name(id="sqrt"), args=[x], keywords=[]):
             return f"<msqrt>{math(x)[0]}</msqrt>", ATOM
-        case ast.Call(func=ast.Name(id="sum"), args=[x]):
-            return f"<mo>&sum;</mo>{hold(x, ATOM)}", PRODUCT
-        case ast.Call(func=ast.Name(id=text), args=args):
+        case ast.Call(func=ast.Name(id="sum"), args=[x], keywords=[]):
+            return f"<mo>&sum;</mo><mo>(</mo>{math(x)[0]}<mo>)</mo>", ATOM
+        case ast.Call(func=ast.Name(id=text), args=args, keywords=[]):
             return f"<mi>{escape(text)}</mi><mo>(</mo>{'<mo>,</mo>'.join(math(x)[0] for x in args)}<mo>)</mo>", ATOM
     raise ValueError(f"no MathML for {ast.dump(node)}")
 

@@ -12,10 +12,10 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 
-from ..tape import Tape
+from ..tape import Tape, first_gradient
 from .graph import LINE, PAD, Card, Edge, Graph, gradient_text, make_graph
 from .mathml import rule_html
-from .text import HEADER, LEGEND, Step, norm, rows, walk
+from .text import HEADER, LEGEND, figure, letters, norm, rows, walk
 
 if TYPE_CHECKING:
     from numpy.typing import ArrayLike
@@ -37,9 +37,11 @@ def table_html(tape: Tape) -> str:
 
 def to_html(tape: Tape, path: str | os.PathLike, gradient: ArrayLike | None) -> Path:
     """See ``Tape.to_html``."""
-    steps = list(walk(tape, gradient, into_grad=False))
-    graph = make_graph(tape, values=True, grads=gradient_texts(steps))
-    content = json.dumps(describe(tape, graph, steps)).replace("<", "\\u003c")  # "</script>" would end the script
+    back, totals, texts = walk_back(tape, gradient)
+    graph = make_graph(tape, values=True, grads=texts)
+    content = json.dumps(describe(tape, graph, back, totals)).replace(
+        "<", "\\u003c"
+    )  # "</script>" would end the script
     page = Path(__file__).with_name("page.html").read_text(encoding="utf-8")
     script = page.partition("<script>")[2].partition("</script>")[0]
     parts = {
@@ -60,63 +62,54 @@ def row_html(cells: tuple[str, ...]) -> str:
     return "<tr>" + "".join(f"<td>{escape(cell)}</td>" for cell in cells[:5]) + "</tr>\n"
 
 
-def gradient_texts(steps: list[Step]) -> dict[int, list[list[str]]]:
-    """For each tensor, all that its card says of its gradient on the way back."""
-    texts: dict[int, list[list[str]]] = {}
-    for step in steps:
-        texts.setdefault(id(step.tensor), []).append(gradient_text(step.gradient))
-        for sent in step.sent:
-            texts.setdefault(id(sent.tensor), []).append(gradient_text(sent.total))
-    return texts
+def walk_back(tape: Tape, gradient: ArrayLike | None) -> tuple[list[dict], dict, dict]:
+    """The steps of the way back, what each tensor has received in the end, and all texts on cards, by tensors' ``id``.
+
+    Of the arrays only the pictures are kept, so that a page takes no more memory than ``backward``.
+    """
+    back, totals, texts = [], {}, {}
+    if not tape.entries:
+        totals[id(tape.result)] = first_gradient(tape.result, gradient)
+        texts[id(tape.result)] = [gradient_text(totals[id(tape.result)])]
+    for step in walk(tape, gradient, into_grad=False):
+        record = {"entry": step.number - 1 - tape.part.start, "gradient": picture(step.gradient)}
+        record |= {"card": id(step.tensor), "text": gradient_text(step.gradient), "sent": []}
+        texts.setdefault(id(step.tensor), []).append(record["text"])
+        for sent, added in zip(step.sent, step.added, strict=True):
+            key, text = id(sent.tensor), gradient_text(sent.total)
+            texts.setdefault(key, []).append(text)
+            totals[key] = sent.total
+            gradients = {"gradient": picture(sent.gradient), "total": picture(sent.total)}
+            record["sent"].append({"card": key, "text": text, "added": added, **gradients})
+        if step.number - 1 in tape.part:
+            back.append(record)
+    return back, totals, texts
 
 
-def describe(tape: Tape, graph: Graph, steps: list[Step]) -> dict:
-    """What the page's script shows: each card's value, each entry in order, and each step of the way back."""
-    index = {id(card.tensor): i for i, card in enumerate(graph.cards) if card.kind != "constant"}
+def describe(tape: Tape, graph: Graph, back: list[dict], totals: dict[int, np.ndarray]) -> dict:
+    """What the page's script shows: each card, each entry in order, each step back, and the gradients in the end."""
+    number = {card: i for i, card in enumerate(graph.cards)}
+    by_tensor = {id(card.tensor): i for i, card in enumerate(graph.cards) if card.kind != "constant"}
     inputs: dict[int, list[int]] = {i: [] for i in range(len(graph.cards))}
     for edge in graph.edges:
-        inputs[graph.cards.index(edge.target)].append(graph.cards.index(edge.source))
+        inputs[number[edge.target]].append(number[edge.source])
+    for step in back:
+        for record in (step, *step["sent"]):
+            record["card"] = by_tensor[record["card"]]
+    entries = []
+    for position, entry in zip(tape.part, tape, strict=True):
+        card, name = by_tensor[id(tape.results[position])], tape.name_of(tape.results[position])
+        meaning = letters(entry, [tape.name_of(x) for x in entry.inputs], name)
+        rule = {"rule": rule_html(entry.rule), "where": f"{meaning}; L is what the tape ends with"}
+        entries.append({"number": position + 1, "card": card, "inputs": inputs[card], "op": entry.op, **rule})
+    shown = {i: totals[key] for key, i in by_tensor.items() if key in totals}
     return {
-        "cards": [{"name": card.lines[0], "kind": card.kind, "value": picture(card.value)} for card in graph.cards],
-        "entries": [
-            {
-                "number": position + 1,
-                "card": index[id(tape.results[position])],
-                "inputs": inputs[index[id(tape.results[position])]],
-                "op": entry.op,
-                "rule": rule_html(entry.rule),
-                "where": meaning(tape, position),
-            }
-            for position, entry in zip(tape.part, tape, strict=True)
-        ],
-        "back": [
-            {
-                "entry": step.number - 1 - tape.part.start,
-                "gradient": picture(step.gradient),
-                "text": gradient_text(step.gradient),
-                "sent": [
-                    {
-                        "card": index[id(sent.tensor)],
-                        "gradient": picture(sent.gradient),
-                        "total": picture(sent.total),
-                        "text": gradient_text(sent.total),
-                    }
-                    for sent in step.sent
-                ],
-            }
-            for step in steps
-        ],
+        "cards": [{"name": card.name, "kind": card.kind, "value": picture(card.value)} for card in graph.cards],
+        "entries": entries,
+        "back": back,
+        "end": [{"card": i, "total": picture(total), "text": gradient_text(total)} for i, total in shown.items()],
+        "levels": LEVELS,
     }
-
-
-def meaning(tape: Tape, position: int) -> str:
-    """What the letters in an entry's rule stand for."""
-    entry = tape.entries[position]
-    names = [tape.name_of(x) for x in entry.inputs]
-    letters = f"L is {tape.name_of(tape.result)}"
-    if len(names) == 1:
-        return f"{letters}, x is {names[0]}, y is {tape.name_of(tape.results[position])}"
-    return f"{letters}, x is {names[0]}, y is {names[1]}" if "d_y =" in entry.rule else letters
 
 
 def picture(array: np.ndarray) -> dict:
@@ -128,7 +121,7 @@ def picture(array: np.ndarray) -> dict:
     shape = str(array.shape) if array.ndim else "one value"
     matrix = array.reshape(len(array) if array.ndim > 1 else 1, -1) if array.size else np.zeros((1, 0))
     if array.size <= 16 and matrix.shape[1] <= 8:
-        return {"shape": shape, "rows": [[f"{value:.4g}" for value in row] for row in matrix]}
+        return {"shape": shape, "rows": [[figure(value) for value in row] for row in matrix]}
     firsts = [np.unique(np.linspace(0, n, min(n, CELLS), endpoint=False, dtype=int)) for n in matrix.shape]
     counts = [np.diff([*first, n]) for first, n in zip(firsts, matrix.shape, strict=True)]
     with np.errstate(all="ignore"):  # a map of infinities and nans is worth seeing, too
@@ -136,9 +129,12 @@ def picture(array: np.ndarray) -> dict:
         finite = np.isfinite(cells)
         largest = np.abs(cells[finite]).max(initial=0) or 1
         levels = np.where(finite, np.round((cells / largest + 1) * 31), 0).astype(int)
-        text = f"norm {norm(array):.4g}, from {array.min():.4g} to {array.max():.4g}"
-    letters = np.where(finite, np.array(list(LEVELS))[levels], "-")
-    return {"shape": shape, "text": text, "heat": ["".join(row) for row in letters], "largest": f"{largest:.2g}"}
+        largest_text = f"{largest:.2g}"
+    inside = array[np.isfinite(array)]
+    text = f"norm {norm(array):.4g}" + (f", from {inside.min():.4g} to {inside.max():.4g}" if inside.size else "")
+    text += f", {array.size - inside.size} not finite (pink)" if inside.size < array.size else ""
+    cells = np.where(finite, np.array(list(LEVELS))[levels], "-")
+    return {"shape": shape, "text": text, "heat": ["".join(row) for row in cells], "largest": largest_text}
 
 
 def svg(graph: Graph) -> str:
@@ -147,14 +143,15 @@ def svg(graph: Graph) -> str:
     size = f'viewBox="-5 -5 {width:.0f} {height:.0f}" width="{width * SCALE:.0f}" height="{height * SCALE:.0f}"'
     operations = sum(card.kind == "operation" for card in graph.cards)
     label = f"Graph of {operations} operations; the table holds the same, line by line"
-    edges = "".join(edge_svg(edge, graph) for edge in graph.edges)
+    number = {card: i for i, card in enumerate(graph.cards)}
+    edges = "".join(edge_svg(edge, number) for edge in graph.edges)
     cards = "".join(card_svg(card, i) for i, card in enumerate(graph.cards))
     return f'<svg {size} role="img" aria-label="{label}">{edges}{cards}</svg>'
 
 
-def edge_svg(edge: Edge, graph: Graph) -> str:
+def edge_svg(edge: Edge, number: dict[Card, int]) -> str:
     path = " ".join(f"{letter} " + " ".join(f"{value * EM:.1f}" for value in xy) for letter, *xy in edge.path)
-    ends = f'data-from="{graph.cards.index(edge.source)}" data-to="{graph.cards.index(edge.target)}"'
+    ends = f'data-from="{number[edge.source]}" data-to="{number[edge.target]}"'
     x, y, to_x, to_y = (value * EM for value in (*edge.path[0][1:], *edge.path[-1][1:]))
     tips = f'<path class="tip" d="M {to_x:.1f} {to_y:.1f} l -7 -3 v 6 z"/>'
     tips += f'<path class="tip back" d="M {x:.1f} {y:.1f} l 9 -4 v 8 z"/>'  # shown while a gradient goes back

@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import Iterator
+from dataclasses import dataclass
 from typing import TYPE_CHECKING, NamedTuple
 
 import numpy as np
@@ -52,6 +54,7 @@ class Sent(NamedTuple):
     total: np.ndarray
 
 
+@dataclass(eq=False, repr=False)
 class Step:
     """One step of the walk back, for looking at: ``print(step)``.
 
@@ -63,25 +66,17 @@ class Step:
         inputs: the names of its inputs.
         gradient: the gradient that arrived at its result.
         sent: a list of (name, tensor, gradient, total), one for each input that needs a gradient.
+        added: for each of these, whether it had received a gradient before.
     """
 
-    def __init__(
-        self,
-        number: int,
-        name: str,
-        tensor: Tensor,
-        entry: Entry,
-        inputs: list[str],
-        gradient: np.ndarray,
-        sent: list[Sent],
-    ) -> None:
-        self.number = number
-        self.name = name
-        self.tensor = tensor
-        self.entry = entry
-        self.inputs = inputs
-        self.gradient = gradient
-        self.sent = sent
+    number: int
+    name: str
+    tensor: Tensor
+    entry: Entry
+    inputs: list[str]
+    gradient: np.ndarray
+    sent: list[Sent]
+    added: list[bool]
 
     def __repr__(self) -> str:
         first, *others = self.entry.rule.split("\n")
@@ -89,12 +84,28 @@ class Step:
         lines = [
             f"{self.number}: {self.name} = {self.entry.op}({', '.join(self.inputs)})",
             f"   arrived  g = {summary(self.gradient)}",
-            f"   rule     {first}",
+            f"   rule     {first}    where {letters(self.entry, self.inputs, self.name)}",
             *(f"            {line}" for line in others),
         ]
         for name, _, gradient, total in self.sent:
             lines.append(f"   to {name:{width}}  {summary(gradient)}   so far {summary(total)}")
         return "\n".join(lines)
+
+
+def letters(entry: Entry, inputs: list[str], result: str) -> str:
+    """What the letters in an entry's rule stand for: "x is %3, y is b"."""
+    vjps = entry.vjp if type(entry.vjp) is tuple else inputs
+    names = [name for name, vjp in zip(inputs, vjps, strict=True) if vjp is not None]
+    used = re.findall(r"\bd_(\w+) = ", entry.rule)[-len(names) :]
+    pairs = list(zip(used, names, strict=False))
+    if len(names) == 1 and re.search(r"\by\b", entry.rule):
+        pairs.append(("y", result))
+    return ", ".join(f"{letter} is {name}" for letter, name in pairs)
+
+
+def figure(value: float) -> str:
+    """A number with four digits, an integer with all it has."""
+    return f"{value + 0.0:.4g}" if isinstance(value, (float, np.floating)) else str(value)  # + 0.0: not "-0"
 
 
 def summary(array: np.ndarray) -> str:
@@ -109,11 +120,12 @@ def summary(array: np.ndarray) -> str:
 
 def norm(array: np.ndarray) -> float:
     """The square root of the sum of the squares."""
-    return float(np.linalg.norm(np.ravel(array)))
+    with np.errstate(all="ignore"):  # nan and infinity are worth showing, too
+        return float(np.linalg.norm(np.ravel(array).astype(np.float64)))
 
 
 def walk(tape: Tape, gradient: ArrayLike | None = None, *, into_grad: bool) -> Iterator[Step]:
-    """The steps of the way back. Leaves' gradients are added to their ``grad`` only with ``into_grad``."""
+    """All steps of the way back. Leaves' gradients are added to their ``grad`` only with ``into_grad``."""
     refuse_changed(tape.results, tape.entries)
     g = first_gradient(tape.result, gradient)
     if not tape.entries and into_grad:
@@ -124,14 +136,15 @@ def walk(tape: Tape, gradient: ArrayLike | None = None, *, into_grad: bool) -> I
         g = totals.pop(id(result))
         if into_grad and result._retains_grad:
             accumulate(result, g)
-        sent = []
+        sent, added = [], []
         for x, d in entry.send(g):
-            if into_grad and x._entry is None:
+            is_leaf = into_grad and x._entry is None
+            added.append(x.grad is not None if is_leaf else id(x) in totals)
+            if is_leaf:
                 accumulate(x, d, g)
                 total = x.grad
             else:
                 total = totals[id(x)] = totals[id(x)] + d if id(x) in totals else d
             sent.append(Sent(tape.name_of(x), x, np.array(d), np.array(total)))
-        if position in tape.part:
-            inputs = [tape.name_of(x) for x in entry.inputs]
-            yield Step(position + 1, tape.name_of(result), result, entry, inputs, np.array(g), sent)
+        inputs = [tape.name_of(x) for x in entry.inputs]
+        yield Step(position + 1, tape.name_of(result), result, entry, inputs, np.array(g), sent, added)

@@ -139,13 +139,32 @@ def test_everything_can_be_reached_and_used_with_the_keyboard_alone(page):
 
     browser = page(small_tape()[0].tape())
     reached = []
-    for _ in range(7):
+    for _ in range(8):
         browser.switch_to.active_element.send_keys(Keys.TAB)
         reached.append(browser.switch_to.active_element.get_attribute("id"))
-    assert reached == ["next", "turn", "last", "slider", "graph", "tape", ""]  # at step 0 the first two are disabled
+    assert reached == ["first", "previous", "next", "turn", "last", "slider", "graph", "tape"]
     browser.execute_script("document.getElementById('turn').focus()")
     browser.switch_to.active_element.send_keys(Keys.ENTER)
     assert step_shown(browser)[0] == 4
+
+
+def test_the_focus_stays_on_a_button_that_has_come_to_its_end(page):
+    from selenium.webdriver.common.keys import Keys
+
+    browser = page(small_tape()[0].tape(), "#step=6")
+    browser.execute_script("document.getElementById('next').focus()")
+    browser.switch_to.active_element.send_keys(Keys.ENTER)
+    browser.switch_to.active_element.send_keys(Keys.ENTER)
+    assert step_shown(browser)[0] == 7
+    assert browser.switch_to.active_element.get_attribute("id") == "next"
+    assert browser.switch_to.active_element.get_attribute("aria-disabled") == "true"
+
+
+def test_a_part_of_a_tape_ends_with_the_whole_gradients(page):
+    x = leaf([1.0, 2.0], "x")
+    browser = page(((x * 2) * x * x).sum().tape()[2:])
+    click(browser, "#last")
+    assert arrays(browser) == {"x.grad": [["6", "24"]]}
 
 
 def test_a_link_leads_to_its_step(page):
