@@ -1,0 +1,249 @@
+"""What students and instructors see: feedback on files as students write them, the board, and the grades."""
+
+import csv
+import shutil
+import subprocess
+import sys
+import time
+import xml.etree.ElementTree as ET
+from pathlib import Path
+
+import pytest
+
+from tutorials.exercises.__main__ import feedback, status
+from tutorials.exercises.checks.framework import Verdict
+from tutorials.exercises.checks.run import FOLDER, check_file, exercises
+
+SOLUTIONS = Path(__file__).parent / "solutions"
+EXERCISES = {exercise.number: exercise for exercise in exercises()}
+ROOT = FOLDER.parents[1]
+
+
+def judge(folder, number, *changes, seconds=None):
+    """The verdicts on a reference solution in which texts have been replaced: {function: verdict}."""
+    exercise = EXERCISES[number]
+    text = (SOLUTIONS / exercise.file).read_text(encoding="utf-8")
+    for old, new in changes:
+        assert old in text
+        text = text.replace(old, new)
+    (folder / exercise.file).write_text(text, encoding="utf-8")
+    if seconds:
+        exercise = type(exercise)(exercise.number, exercise.file, exercise.title, exercise.tasks, seconds)
+    return {verdict.function: verdict for verdict in check_file(exercise, folder)}
+
+
+def test_feedback_names_the_mistake_and_gives_a_hint(tmp_path):
+    verdict = judge(tmp_path, 10, ("+ d_mean / m", ""))["step_4_d_x"]
+    assert verdict.status == "wrong"
+    assert verdict.text.splitlines() == [
+        "This is what you get when the mean is treated as a constant.",
+        "Hint: x also reaches the output through mean: where does d_mean go?",
+    ]
+
+
+def test_a_mistake_in_one_step_leaves_the_others_right(tmp_path):
+    found = judge(tmp_path, 10, ("-1 / 2 *", "-1 *"))
+    assert found["step_2_d_var"].mistake == ["the factor 1/2 of the root's derivative is missing"]
+    wrong = {function for function, verdict in found.items() if verdict.status != "right"}
+    assert wrong == {"step_2_d_var", "batch_norm_backward"}
+    assert found["batch_norm_backward"].share == pytest.approx(4 / 6)  # d_var and d_x are wrong, the rest right
+
+
+def test_two_mistakes_at_once_are_recognized(tmp_path):
+    changes = ("+ d_mean / m", ""), ("d_var * 2 * (x - mean) / m", "d_var * 2 * (x - mean)")
+    verdict = judge(tmp_path, 10, *changes)["step_4_d_x"]
+    assert set(verdict.mistake) == {"the mean is treated as a constant", "the 1/m of the variance is missing"}
+    assert "two things come together" in verdict.text
+
+
+def test_without_a_match_the_first_wrong_intermediate_the_worst_entry_and_a_relation_are_told(tmp_path):
+    verdict = judge(tmp_path, 10, ('"d_mean": d_mean', '"d_mean": 7 * d_mean'))["batch_norm_backward"]
+    assert "The first that is wrong is d_mean." in verdict.text
+    assert "7 times what it should be" in verdict.text
+    assert "expected" in verdict.text
+    assert "got" in verdict.text
+
+
+def test_a_wrong_factor_in_one_term_is_told(tmp_path):
+    verdict = judge(tmp_path, 10, ("d_var * 2 * (x - mean) / m", "d_var * 6 * (x - mean) / m"))["step_4_d_x"]
+    assert "The term d_var * 2 * (x - mean) / m is multiplied by 3." in verdict.text
+
+
+LIBRARY = """
+from layers import batch_norm_backward as theirs
+def batch_norm_backward(d_y, x, gamma, eps=1e-5):
+    return theirs(d_y, x, gamma, eps)
+"""
+TAPE = """
+import numpy as np
+from layers import linear
+from minigrad import Tensor
+def linear_backward(g, x, weight):
+    x, weight = Tensor(x, requires_grad=True), Tensor(weight, requires_grad=True)
+    bias = Tensor(np.zeros(len(weight.data)), requires_grad=True)
+    linear(x, weight, bias).backward(g)
+    return {"d_x": x.grad, "d_weight": weight.grad, "d_bias": bias.grad}
+"""
+
+
+@pytest.mark.parametrize(("number", "code"), [(10, LIBRARY), (5, TAPE)], ids=["backward", "tape"])
+def test_the_librarys_own_backward_is_recognized(tmp_path, number, code):
+    shutil.copy(SOLUTIONS / EXERCISES[number].file, tmp_path)
+    with open(tmp_path / EXERCISES[number].file, "a", encoding="utf-8") as file:
+        file.write(code)
+    found = {v.function: v for v in check_file(EXERCISES[number], tmp_path)}
+    function = "batch_norm_backward" if number == 10 else "linear_backward"
+    assert (found[function].status, found[function].share) == ("library", 0)
+    assert "Write it out in NumPy" in found[function].text
+
+
+def test_an_input_that_is_overwritten_is_told(tmp_path):
+    verdict = judge(tmp_path, 10, ("    return d_y * gamma", "    d_y *= gamma\n    return d_y"))["step_1_d_x_hat"]
+    assert verdict.mistake == ["an input is overwritten in place"]
+
+
+def test_another_form_of_a_right_answer_is_right(tmp_path):
+    old = "    return np.sum(d_y * x_hat, axis=0)"
+    new = "    return np.array([sum(d_y[i, c] * x_hat[i, c] for i in range(len(d_y))) for c in range(d_y.shape[1])])"
+    assert judge(tmp_path, 10, (old, new))["step_5_d_gamma"].status == "right"
+
+
+@pytest.mark.parametrize(
+    ("body", "told"),
+    [
+        ("    return None", "returns None"),
+        ("    return 'text'", "array of numbers"),
+        ("    return d_y @ gamma @ gamma", "ValueError"),
+        ("    nonsense", "NameError: name 'nonsense' is not defined"),
+        ("    return {'d_x_hat': d_y}", "should return an array"),
+    ],
+)
+def test_what_is_no_answer_is_told_at_the_students_line(tmp_path, body, told):
+    verdict = judge(tmp_path, 10, ("    return d_y * gamma", body))["step_1_d_x_hat"]
+    assert told in verdict.text
+    if "Error" in told:
+        assert "in line 7 of 10_batchnorm_backward.py" in verdict.text
+        assert body.strip() in verdict.text
+
+
+@pytest.mark.parametrize(
+    ("body", "told"),
+    [
+        ("    while True: pass", "No answer after 3 seconds"),
+        ("    import os; os._exit(7)", "exit code 7"),
+        ("    import os, signal; os.kill(os.getpid(), signal.SIGKILL)", "ended early"),
+        ("    return step_1_d_x_hat(d_y, gamma)", "RecursionError"),
+        ("    raise SystemExit", "ended early"),
+        ("    return np.ones((200_000, 200_000))", "MemoryError"),
+    ],
+)
+def test_nothing_hangs_or_crashes_the_board(tmp_path, body, told):
+    found = judge(tmp_path, 10, ("    return d_y * gamma", body), seconds=3)
+    assert found["step_1_d_x_hat"].status == "wrong"
+    assert told in found["step_1_d_x_hat"].text
+
+
+@pytest.mark.parametrize(
+    ("text", "told"),
+    [
+        ("def f(:\n    pass\n", "SyntaxError in line 1"),
+        ("import nothing_of_that_name\n", "ModuleNotFoundError"),
+        ("def another_name(d_y): return d_y\n", "no function step_1_d_x_hat"),
+    ],
+)
+def test_a_file_that_cannot_be_used_is_told(tmp_path, text, told):
+    (tmp_path / EXERCISES[10].file).write_text(text, encoding="utf-8")
+    assert told in check_file(EXERCISES[10], tmp_path)[0].text
+
+
+def test_what_students_print_does_not_disturb(tmp_path):
+    change = ("    return d_y * gamma", "    print('[]')\n    return d_y * gamma")
+    assert judge(tmp_path, 10, change)["step_1_d_x_hat"].status == "right"
+
+
+def test_the_board_sums_up_an_exercise_in_a_word_or_two():
+    right, wrong, fresh = Verdict("f", "right", 1.0), Verdict("g", "wrong"), Verdict("h", "not started")
+    assert status([right, right]) == "done"
+    assert status([right, wrong]) == "1 of 2 done"
+    assert status([wrong, fresh]) == "wrong"
+    assert status([fresh]) == "not started"
+    assert status([Verdict("f", "wrong", 0.5)]) == "partly right"
+    assert "f: done" in feedback(EXERCISES[10], [right])
+
+
+def command(*arguments, folder):
+    environment = {"PYTHONPATH": str(ROOT), "PATH": "/usr/bin:/bin"}
+    return [sys.executable, "-m", *map(str, arguments)], {"cwd": folder, "env": environment, "text": True}
+
+
+def test_the_board_shows_all_exercises_and_feedback_on_the_first_open_one(tmp_path):
+    shutil.copytree(SOLUTIONS, tmp_path / "mine")
+    judge(tmp_path / "mine", 11, ("return", "return -1 *"))
+    arguments, options = command("tutorials.exercises", "--folder", "mine", folder=tmp_path)
+    printed = subprocess.run(arguments, capture_output=True, check=True, **options).stdout
+    assert printed.count(" done ") == len(EXERCISES) - 1
+    assert "Exercise 11" in printed
+    assert "batch_norm_d_x: wrong" in printed
+
+
+def test_watching_checks_again_after_a_save(tmp_path):
+    path = tmp_path / EXERCISES[6].file
+    shutil.copy(FOLDER / EXERCISES[6].file, path)
+    arguments, options = command("tutorials.exercises", "6", "--folder", ".", "--watch", folder=tmp_path)
+    with subprocess.Popen([arguments[0], "-u", *arguments[1:]], stdout=subprocess.PIPE, **options) as process:
+        lines = iter(process.stdout.readline, "")
+        assert any("not started" in line for line in lines)
+        time.sleep(0.5)
+        shutil.copyfile(SOLUTIONS / EXERCISES[6].file, path)
+        assert any("relu_backward: done" in line for line in lines)
+        process.kill()
+
+
+@pytest.fixture(scope="module")
+def submissions(tmp_path_factory):
+    """Two students: one did everything, the other one exercise, with one mistake."""
+    folder = tmp_path_factory.mktemp("submissions")
+    shutil.copytree(SOLUTIONS, folder / "ada")
+    (folder / "grace").mkdir()
+    judge(folder / "grace", 10, ("+ d_mean / m", ""))
+    return folder
+
+
+def test_a_folder_of_submissions_is_graded_into_one_file(submissions, tmp_path):
+    arguments, options = command("tutorials.exercises.grade", submissions, "--csv", "grades.csv", folder=tmp_path)
+    printed = subprocess.run(arguments, capture_output=True, check=True, **options).stdout
+    with open(tmp_path / "grades.csv", newline="", encoding="utf-8") as file:
+        rows = list(csv.DictReader(file))
+    functions = sum(len(exercise.tasks) for exercise in EXERCISES.values())
+    assert len(rows) == 2 * functions
+    of = sum(int(row["of"]) for row in rows) // 2
+    assert sum(float(row["points"]) for row in rows if row["student"] == "ada") == of
+    assert f"{of} of {of} points" in " ".join(printed.split())
+    grace = {row["function"]: row for row in rows if row["student"] == "grace" and row["exercise"] == "10"}
+    assert grace["step_4_d_x"]["diagnosis"] == "the mean is treated as a constant"
+    assert float(grace["batch_norm_backward"]["points"]) == pytest.approx(3 * 5 / 6)
+    assert {row["status"] for row in rows if row["student"] == "grace" and row["exercise"] == "3"} == {"not started"}
+
+
+def test_pytest_grades_a_submission_with_points_in_the_junit_file(submissions, tmp_path):
+    where = [
+        "--submission",
+        submissions / "grace",
+        "--junitxml",
+        tmp_path / "report.xml",
+        "-q",
+        "-p",
+        "no:cacheprovider",
+    ]
+    arguments, options = command("pytest", FOLDER, *where, folder=ROOT)
+    finished = subprocess.run(arguments, capture_output=True, **options)
+    assert finished.returncode == 1, finished.stdout
+    assert "the mean is treated as a constant" in finished.stdout
+    points = {}
+    for case in ET.parse(tmp_path / "report.xml").iter("testcase"):
+        properties = {p.get("name"): float(p.get("value")) for p in case.iter("property")}
+        points[case.get("name").partition("[")[2].rstrip("]")] = (properties["points"], properties["of"])
+    assert points["10-step_1_d_x_hat"] == (1, 1)
+    assert points["10-step_4_d_x"] == (0, 3)
+    assert points["10-batch_norm_backward"] == (2.5, 3)
+    assert points["01-central_difference"] == (0, 2)

@@ -1,0 +1,1 @@
+"""Exercises from the first tape to batch normalization. ``python -m tutorials.exercises`` is the board."""

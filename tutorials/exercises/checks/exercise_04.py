@@ -1,0 +1,194 @@
+"""Exercise 4: walking a tape backwards.
+
+In every case the gradient reaches x, y, u, v and loss, because the framework takes the names from the first case. Rules
+return ``g`` itself or a new array, never one that they keep.
+"""
+
+from __future__ import annotations
+
+import numpy as np
+
+from .framework import Exercise, Mistake, Task, variant
+
+
+class Tape(list):
+    """A list of entries. NumPy finds no shape in such a list, and the framework asks for that of first arguments."""
+
+    shape = ()
+
+
+def same(g):
+    """The rule of an addition."""
+    return g
+
+
+def by(factor):
+    """The rule of an operation with this derivative."""
+    return lambda g: g * factor
+
+
+def fan_out(rng: np.random.Generator) -> tuple:
+    """Single numbers, each used once or twice, and all on the way to the result."""
+    x, y = rng.uniform(0.5, 1.5, 2)
+    u, v = x * y, np.exp(x)
+    return Tape(
+        [
+            ("u", ("x", "y"), [by(y), by(x)]),  #       u = x * y
+            ("v", ("x",), [by(v)]),  #                  v = exp(x)
+            ("loss", ("v", "u"), [by(u), by(v)]),  #    loss = v * u
+        ]
+    ), "loss"
+
+
+def shared_array(rng: np.random.Generator) -> tuple:
+    """Arrays. On the way back, one array is sent to u, x and y; then x gets its second gradient."""
+    x, y = rng.uniform(0.5, 1.5, (2, 3))
+    u, v = x + y, np.exp(x)
+    return Tape(
+        [
+            ("v", ("x",), [by(v)]),  #                  v = exp(x)
+            ("u", ("x", "y"), [same, same]),  #         u = x + y
+            ("loss", ("u", "v"), [by(v), by(u)]),  #    loss = sum(u * v)
+        ]
+    ), "loss"
+
+
+def dead_branches(rng: np.random.Generator) -> tuple:
+    """Arrays; x is used twice in one entry, u in two; p and q don't lead to the result, and q comes after it."""
+    x, y = rng.uniform(0.5, 1.5, (2, 2, 4))
+    u, p = x * x, np.exp(y)
+    v = u + y
+    loss = np.sum(u * v)
+    return Tape(
+        [
+            ("u", ("x", "x"), [by(x), by(x)]),  #                      u = x * x
+            ("p", ("y",), [by(p)]),  #                                 p = exp(y)
+            ("v", ("u", "y"), [same, same]),  #                        v = u + y
+            ("loss", ("u", "v"), [by(v), by(u)]),  #                   loss = sum(u * v)
+            ("q", ("p", "loss"), [by(loss), lambda g: np.sum(g * p)]),  # q = p * loss
+        ]
+    ), "loss"
+
+
+def one_entry(rng: np.random.Generator) -> tuple:
+    """loss = x * y + u * v, recorded as one operation."""
+    x, y, u, v = rng.uniform(0.5, 1.5, 4)
+    return Tape([("loss", ("x", "y", "u", "v"), [by(y), by(x), by(v), by(u)])]), "loss"
+
+
+def doubled(rng: np.random.Generator) -> tuple:
+    """Single numbers; an addition of x to itself, and a dead branch in the middle."""
+    x, y = rng.uniform(0.5, 1.5, 2)
+    v = x + x
+    u = v * y
+    return Tape(
+        [
+            ("v", ("x", "x"), [same, same]),  #         v = x + x
+            ("p", ("v", "v"), [by(v), by(v)]),  #       p = v * v
+            ("u", ("v", "y"), [by(y), by(v)]),  #       u = v * y
+            ("loss", ("u", "v"), [by(v), by(u)]),  #    loss = u * v
+        ]
+    ), "loss"
+
+
+def cases(rng: np.random.Generator) -> list[tuple]:
+    return [make(rng) for make in (fan_out, shared_array, one_entry, dead_branches, doubled)]
+
+
+def backward(tape, result, start=1.0, order=-1, skip=True, meet="add", per_entry=False, given="g", again=False):
+    """The walk, with a setting for everything that can go wrong on the way."""
+    gradients = {result: start}
+    for output, inputs, rules in tape[::order]:
+        if output not in gradients:
+            if skip:
+                continue
+            raise ValueError(f"no gradient has reached {output}")  # in a student's function, a KeyError
+        g = gradients[output]
+        uses = list(zip(inputs, rules, strict=True))
+        for name, rule in dict(uses).items() if per_entry else uses:
+            d = rule(g if given == "g" else 1.0)
+            d = g * d if again else d
+            if name not in gradients:
+                gradients[name] = d
+            elif meet == "in place":
+                gradients[name] += d
+            elif meet == "add":
+                gradients[name] = gradients[name] + d
+            elif meet == "overwrite":
+                gradients[name] = d
+    return gradients
+
+
+def unfinished(tape, result):
+    """Follows each gradient at once to the inputs, with all that has arrived on the way so far."""
+    gradients = {}
+
+    def send(name, d):
+        gradients[name] = gradients.get(name, 0.0) + d
+        for output, inputs, rules in tape:
+            if output == name:
+                for x, rule in zip(inputs, rules, strict=True):
+                    send(x, rule(gradients[name]))
+
+    send(result, 1.0)
+    return gradients
+
+
+def walk(says: str, hint: str, **settings) -> Mistake:
+    return Mistake(says, hint, variant(backward, **settings))
+
+
+USES = "a name that is used twice reaches the result on two ways: what becomes of the gradient of the other one?"
+
+MISTAKES = [
+    walk("a gradient that arrives replaces the one that was there", USES, meet="overwrite"),
+    walk("only the first gradient that arrives at a name is kept", USES, meet="first"),
+    walk(
+        "an operand that is used twice in the same entry gets only one of its two gradients",
+        "x * x has the inputs x and x, and two rules: are both called, and is there room for what both return?",
+        per_entry=True,
+    ),
+    walk(
+        "gradients are added in place (+=) to an array that other names have been given, too",
+        "the rule of u = x + y sends its g to both operands: if you then change the array of x, what happens to y's?",
+        meet="in place",
+    ),
+    walk(
+        "the tape is read forwards",
+        "when you come to the first entry, has a gradient reached its output yet?",
+        order=1,
+        skip=False,
+    ),
+    walk(
+        "entries are read that the result doesn't depend on",
+        "no gradient has reached their outputs, so what would you call their rules with?",
+        skip=False,
+    ),
+    walk(
+        "the walk starts with 0 as the gradient of the result",
+        "by how much does the result change if the result changes by 1?",
+        start=0.0,
+    ),
+    walk(
+        "every rule is called with 1 instead of the gradient of its entry's output",
+        "a rule knows only its own entry: how does it learn what comes after it?",
+        given="1",
+    ),
+    walk(
+        "what a rule returns is multiplied by the gradient of the output once more",
+        "a rule is a function of g: hasn't it multiplied by g already?",
+        again=True,
+    ),
+    Mistake(
+        "an entry is read before its output's gradient is complete, and then again",
+        "which entries have to be read before an entry may be, and in which order does that come by itself?",
+        unfinished,
+    ),
+]
+
+EXERCISE = Exercise(
+    4,
+    "04_walking_a_tape.py",
+    "Walking a tape backwards",
+    [Task("backward", cases, backward, MISTAKES)],
+)

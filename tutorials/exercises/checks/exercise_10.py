@@ -1,0 +1,341 @@
+"""Exercise 10: batch normalization backward, step by step and as a whole."""
+
+from __future__ import annotations
+
+import numpy as np
+
+from .framework import Exercise, Mistake, Parts, Task, variant
+
+EPS = 1e-3  # so large that it matters where it is put
+
+
+def batch(rng: np.random.Generator, m: int, channels: int) -> dict[str, np.ndarray]:
+    """All quantities of one mini-batch, right."""
+    x = rng.normal(rng.normal(size=channels), rng.uniform(0.1, 2, channels), (m, channels))
+    gamma, d_y = rng.uniform(0.5, 2, channels) * rng.choice([-1, 1], channels), rng.normal(size=(m, channels))
+    mean, var = x.mean(0), x.var(0)
+    x_hat = (x - mean) / np.sqrt(var + EPS)
+    return {
+        "x": x,
+        "gamma": gamma,
+        "d_y": d_y,
+        "mean": mean,
+        "var": var,
+        "x_hat": x_hat,
+        **backward(d_y, x, gamma, EPS),
+    }
+
+
+def arguments(*names: str):
+    """Cases of these quantities, on batches of several shapes; m is never C."""
+
+    def cases(rng: np.random.Generator) -> list[tuple]:
+        batches = [batch(rng, m, channels) for m, channels in ((4, 3), (3, 5), (7, 2), (6, 1))]
+        return [tuple(EPS if name == "eps" else values[name] for name in names) for values in batches]
+
+    return cases
+
+
+def backward(
+    d_y, x, gamma, eps,
+    through_mean=True, through_var=True, m_power=1, axis=0, ddof=0, eps_outside=False, eps_in=True, half=0.5,
+    var_power=-1.5, mean_sign=-1, var_sign=-1, gamma_in=True, gamma_from="x_hat", average_beta=False,
+    average_gamma=False, keep=False, statistics_averaged=False,
+) -> dict[str, np.ndarray]:  # fmt: skip
+    """The six lines, with a setting for everything that can go wrong in them."""
+    m = len(x)
+    mean, var = x.mean(0), x.var(0, ddof=ddof)
+    std = np.sqrt(var) + eps if eps_outside else np.sqrt(var + eps if eps_in else var)
+    centered = x - mean
+    power = std ** (2 * var_power)
+
+    def total(values):
+        summed = values.sum(axis, keepdims=axis is not None)
+        return summed / m if statistics_averaged else summed
+
+    d_x_hat = d_y * gamma if gamma_in else d_y.copy()
+    d_var = total(d_x_hat * centered) * var_sign * half * power
+    d_mean = total(d_x_hat) * mean_sign / std + d_var * total(-2 * centered) / m
+    d_x = d_x_hat / std
+    if through_var:
+        d_x = d_x + d_var * 2 * centered / m**m_power
+    if through_mean:
+        d_x = d_x + d_mean / m**m_power
+    d_gamma = (d_y * (x if gamma_from == "x" else centered / std)).sum(axis, keepdims=axis is not None)
+    d_beta = d_y.sum(axis, keepdims=axis is not None)
+    d_gamma, d_beta = d_gamma / (m if average_gamma else 1), d_beta / (m if average_beta else 1)
+    columns = {"d_var": d_var, "d_mean": d_mean, "d_gamma": d_gamma, "d_beta": d_beta}
+    if not keep:
+        columns = {name: np.squeeze(value, axis) if axis is not None else value for name, value in columns.items()}
+    result = {"d_x_hat": d_x_hat, **columns, "d_x": d_x}
+    return {name: result[name] for name in ("d_x_hat", "d_var", "d_mean", "d_x", "d_gamma", "d_beta")}
+
+
+def whole(says: str, hint: str, **settings) -> Mistake:
+    return Mistake(says, hint, variant(backward, **settings))
+
+
+NO_MEAN = ("the mean is treated as a constant", "x also reaches the output through mean: where does d_mean go?")
+NO_VAR = ("the variance is treated as a constant", "x also reaches the output through var: where does d_var go?")
+NO_M = ("the 1/m of mean and variance is missing", "mean = sum(x) / m: by how much does it change when one x does?")
+M_TWICE = ("the 1/m of mean and variance is applied twice", "is it in d_mean or d_var already, and again in d_x?")
+AXIS = (
+    "the sums go over the channels instead of the batch",
+    "one variance, mean, gamma and beta for each channel: which axis has to disappear?",
+)
+NO_AXIS = ("the sums go over all axes", "sum() without an axis gives one number for all channels; there should be C")
+BESSEL = (
+    "the variance is divided by m - 1",
+    "batch normalization normalizes with the biased variance; m - 1 is for the running variance",
+)
+EPS_OUTSIDE = ("eps is added after the root", "the forward pass takes sqrt(var + eps), not sqrt(var) + eps")
+NO_EPS = ("eps is forgotten", "the forward pass has sqrt(var + eps)")
+NO_HALF = ("the factor 1/2 of the root's derivative is missing", "what is the derivative of v**(-1/2)?")
+POWER = ("the root's derivative has the power -1/2 instead of -3/2", "v**(-1/2) loses one from its exponent")
+VAR_SIGN = ("the sign of d_var is wrong", "does x_hat grow or shrink when the variance grows?")
+MEAN_SIGN = ("the sign of d_mean's first term is wrong", "does x_hat grow or shrink when the mean grows?")
+NO_GAMMA = ("gamma is forgotten in d_x_hat", "y = gamma * x_hat + beta: what is the derivative with respect to x_hat?")
+GAMMA_X = ("d_gamma is taken against x instead of x_hat", "which of the two is it that gamma multiplies?")
+BETA_MEAN = (
+    "d_beta is averaged over the batch",
+    "beta is added to all m examples: are their gradients summed or averaged?",
+)
+GAMMA_MEAN = ("d_gamma is averaged over the batch", "all m examples use gamma: are their gradients summed or averaged?")
+SHAPE = (
+    "the axis that was summed over is kept, as in (1, C)",
+    "a gradient has the shape of what it is the gradient of; keepdims=True is for intermediate steps",
+)
+AVERAGED = (
+    "d_var and d_mean are averaged over the batch instead of summed",
+    "all m examples use the mean and the variance: their gradients add up",
+)
+
+WHOLE = [
+    whole(*NO_MEAN, through_mean=False),
+    whole(*NO_VAR, through_var=False),
+    whole(*NO_M, m_power=0),
+    whole(*M_TWICE, m_power=2),
+    whole(*NO_AXIS, axis=None),
+    whole(*BESSEL, ddof=1),
+    whole(*EPS_OUTSIDE, eps_outside=True),
+    whole(*NO_EPS, eps_in=False),
+    whole(*NO_HALF, half=1),
+    whole(*POWER, var_power=-0.5),
+    whole(*VAR_SIGN, var_sign=1),
+    whole(*MEAN_SIGN, mean_sign=1),
+    whole(*NO_GAMMA, gamma_in=False),
+    whole(*GAMMA_X, gamma_from="x"),
+    whole(*GAMMA_MEAN, average_gamma=True),
+    whole(*BETA_MEAN, average_beta=True),
+    whole(*SHAPE, keep=True),
+    whole(*AVERAGED, statistics_averaged=True),
+    Mistake(
+        "mean and variance are both treated as constants",
+        "x also reaches the output through mean and through var, on three ways in all",
+        lambda d_y, x, gamma, eps: backward(d_y, x, gamma, eps, through_mean=False, through_var=False),
+    ),
+    Mistake(*AXIS, lambda d_y, x, gamma, eps: backward(d_y, x, gamma, eps, axis=1)),
+]
+
+
+# The steps.
+
+
+def d_x_hat(d_y, gamma):
+    return d_y * gamma
+
+
+def d_var(d_x_hat, x, mean, var, eps, axis=0, half=0.5, power=-1.5, sign=-1, eps_in=True, average=False, centre=True):
+    total = np.mean if average else np.sum
+    values = d_x_hat * (x - mean if centre else x)
+    return total(values, axis=axis) * sign * half * (var + eps if eps_in else var) ** power
+
+
+def d_mean(
+    d_x_hat, d_var, x, mean, var, eps, axis=0, sign=-1, power=-0.5, average=False, first=True, eps_in=True
+):  # fmt: skip
+    # The second term is 0: the values' distances from their mean sum to 0.
+    total = np.mean if average else np.sum
+    return (total(d_x_hat, axis=axis) if first else 0 * d_x_hat.sum(0)) * sign * (var + eps if eps_in else var) ** power
+
+
+def d_x(
+    d_x_hat, d_var, d_mean, x, mean, var, eps, own=1, by_var=2, by_mean=1, m_var=1, m_mean=1, power=-0.5, eps_in=True
+):  # fmt: skip
+    m = len(x)
+    through_var = d_var * by_var * (x - mean) / m**m_var
+    return own * d_x_hat * (var + eps if eps_in else var) ** power + through_var + by_mean * d_mean / m**m_mean
+
+
+def d_gamma(d_y, x_hat, axis=0, average=False, keepdims=False):
+    return (np.mean if average else np.sum)(d_y * x_hat, axis=axis, keepdims=keepdims)
+
+
+def d_beta(d_y, axis=0, average=False, keepdims=False):
+    return (np.mean if average else np.sum)(d_y, axis=axis, keepdims=keepdims)
+
+
+def step(function, says: str, hint: str, **settings) -> Mistake:
+    return Mistake(says, hint, variant(function, **settings))
+
+
+STEP_1 = [
+    Mistake(*NO_GAMMA, lambda d_y, gamma: d_y.copy()),
+    Mistake("d_y is divided by gamma", NO_GAMMA[1], lambda d_y, gamma: d_y / gamma),
+    Mistake(
+        "d_y * gamma is summed over the batch",
+        "x_hat has one value for each example and channel, and so has its gradient",
+        lambda d_y, gamma: (d_y * gamma).sum(0),
+    ),
+]
+STEP_2 = [
+    step(d_var, *AXIS, axis=1),
+    step(d_var, *NO_AXIS, axis=None),
+    step(d_var, *NO_HALF, half=1),
+    step(d_var, *POWER, power=-0.5),
+    step(d_var, "the root's derivative has the power -1 instead of -3/2", POWER[1], power=-1),
+    step(d_var, *VAR_SIGN, sign=1),
+    step(d_var, *NO_EPS, eps_in=False),
+    step(d_var, "the sum over the batch is an average", AVERAGED[1], average=True),
+    step(d_var, "x is used where x - mean is due", "what is it that the root divides in x_hat?", centre=False),
+]
+STEP_3 = [
+    step(d_mean, *NO_AXIS, axis=None),
+    step(d_mean, *MEAN_SIGN, sign=1),
+    step(d_mean, "the sum over the batch is an average", AVERAGED[1], average=True),
+    step(d_mean, "the way through x_hat is forgotten", "x_hat = (x - mean) / std uses the mean, too", first=False),
+    step(d_mean, *NO_EPS, eps_in=False),
+    step(d_mean, "it is divided by the variance instead of its root", "x_hat = (x - mean) / sqrt(var + eps)", power=-1),
+    step(d_mean, "the division by the root is forgotten", "x_hat = (x - mean) / sqrt(var + eps)", power=0),
+]
+STEP_4 = [
+    step(d_x, *NO_MEAN, by_mean=0),
+    step(d_x, *NO_VAR, by_var=0),
+    step(d_x, *NO_EPS, eps_in=False),
+    step(d_x, "the way through x_hat itself is forgotten", "x is in x_hat = (x - mean) / std, too", own=0),
+    step(d_x, "the 1/m of the mean is missing", NO_M[1], m_mean=0),
+    step(d_x, "the 1/m of the variance is missing", NO_M[1], m_var=0),
+    step(d_x, "the 1/m of the mean is applied twice", M_TWICE[1], m_mean=2),
+    step(d_x, "the 1/m of the variance is applied twice", M_TWICE[1], m_var=2),
+    step(
+        d_x, "the factor 2 of the square's derivative is missing", "what is the derivative of (x - mean)**2?", by_var=1
+    ),
+    step(
+        d_x, "d_x_hat is divided by the variance instead of its root", "x_hat = (x - mean) / sqrt(var + eps)", power=-1
+    ),
+    step(d_x, "the division by the root is forgotten", "x_hat = (x - mean) / sqrt(var + eps)", power=0),
+    step(d_x, "the sign of the way through the variance is wrong", "d_var already has its sign", by_var=-2),
+    step(d_x, "the sign of the way through the mean is wrong", "d_mean already has its sign", by_mean=-1),
+]
+STEP_5 = [
+    step(d_gamma, *AXIS, axis=1),
+    step(d_gamma, *NO_AXIS, axis=None),
+    step(d_gamma, *GAMMA_MEAN, average=True),
+    step(d_gamma, *SHAPE, keepdims=True),
+    Mistake("d_y alone is summed", "d(gamma * x_hat) / d gamma = x_hat", lambda d_y, x_hat: d_y.sum(0)),
+    Mistake("the sum is missing", "gamma has one value for each channel; all m examples use it", lambda d, h: d * h),
+]
+STEP_6 = [
+    step(d_beta, *AXIS, axis=1),
+    step(d_beta, *NO_AXIS, axis=None),
+    step(d_beta, *BETA_MEAN, average=True),
+    step(d_beta, *SHAPE, keepdims=True),
+    Mistake("the sum is missing", "beta has one value for each channel; all m examples use it", lambda d_y: d_y.copy()),
+]
+
+# What each step is made of, for mistakes that are not in the catalogue.
+
+
+def total(values: np.ndarray) -> np.ndarray:
+    return values.sum(0)
+
+
+def factors(m: int, var: np.ndarray, eps: float) -> dict:
+    return {"m": m, "(var + eps)": var + eps}
+
+
+def parts_1(d_y, gamma) -> Parts:
+    return Parts(
+        {"m": len(d_y), "|gamma|": np.abs(gamma)}, {"result": {"d_y * gamma": d_y * gamma}}, {"result": {"d_y": d_y}}
+    )
+
+
+def sums(d_x_hat, x, mean) -> dict[str, np.ndarray]:
+    """Sums that are mistaken for one another."""
+    return {
+        "sum(d_x_hat * (x - mean))": total(d_x_hat * (x - mean)),
+        "sum(d_x_hat * x)": total(d_x_hat * x),
+        "sum(d_x_hat * (x + mean))": total(d_x_hat * (x + mean)),
+        "sum(d_x_hat)": total(d_x_hat),
+        "sum(d_x_hat) * mean": total(d_x_hat) * mean,
+        "mean": mean,
+        "sum(d_x_hat + x - mean)": total(d_x_hat + x - mean),
+        "sum(d_x_hat / (x - mean))": total(d_x_hat / (x - mean)),
+        "1": np.ones_like(mean),
+    }
+
+
+def parts_2(d_x_hat, x, mean, var, eps) -> Parts:
+    return Parts(factors(len(x), var, eps), {"result": {}}, {"result": sums(d_x_hat, x, mean)})
+
+
+def parts_3(d_x_hat, d_var, x, mean, var, eps) -> Parts:
+    others = sums(d_x_hat, x, mean)
+    others |= {"d_var": d_var, "d_var * mean": d_var * mean, "d_var * sum(x)": d_var * total(x)}
+    return Parts(factors(len(x), var, eps), {"result": {}}, {"result": others})
+
+
+def parts_4(d_x_hat, d_var, d_mean, x, mean, var, eps) -> Parts:
+    m = len(x)
+    terms = {
+        "d_x_hat / sqrt(var + eps)": d_x_hat / np.sqrt(var + eps),
+        "d_var * 2 * (x - mean) / m": d_var * 2 * (x - mean) / m,
+        "d_mean / m": d_mean / m + 0 * x,
+    }
+    others = {
+        "d_var": d_var + 0 * x,
+        "d_var * mean": d_var * mean + 0 * x,
+        "d_var * x": d_var * x,
+        "mean": mean + 0 * x,
+    }
+    others |= {"x - mean": x - mean, "d_x_hat": d_x_hat, "1": np.ones_like(x)}
+    return Parts(factors(m, var, eps), {"result": terms}, {"result": others})
+
+
+def parts_5(d_y, x_hat) -> Parts:
+    others = {"sum(d_y)": total(d_y), "sum(d_y + x_hat)": total(d_y + x_hat), "sum(d_y / x_hat)": total(d_y / x_hat)}
+    others |= {"sum(d_y - x_hat)": total(d_y - x_hat)}
+    return Parts({"m": len(d_y)}, {"result": {}}, {"result": others})
+
+
+def parts_whole(d_y, x, gamma, eps) -> Parts:
+    right, m = backward(d_y, x, gamma, eps), len(x)
+    mean, var = x.mean(0), x.var(0)
+    d_x_hat, d_var, d_mean = right["d_x_hat"], right["d_var"], right["d_mean"]
+    two, three = parts_2(d_x_hat, x, mean, var, eps), parts_3(d_x_hat, d_var, x, mean, var, eps)
+    four = parts_4(d_x_hat, d_var, d_mean, x, mean, var, eps)
+    gammas = {"sum(d_y)": total(d_y), "sum(d_y * x)": total(d_y * x), "sum(d_y) * mean": total(d_y) * mean}
+    gammas |= {"sum(d_y * (x + mean))": total(d_y * (x + mean)), "sum(d_y * (x - mean))": total(d_y * (x - mean))}
+    x_hat = (x - mean) / np.sqrt(var + eps)
+    gammas |= parts_5(d_y, x_hat).others["result"]
+    terms = {"d_x": four.terms["result"]}
+    others = {"d_var": two.others["result"], "d_mean": three.others["result"], "d_x": four.others["result"]}
+    return Parts(factors(m, var, eps), terms, others | {"d_gamma": gammas, "d_x_hat": {"d_y": d_y}})
+
+
+EXERCISE = Exercise(
+    10,
+    "10_batchnorm_backward.py",
+    "BatchNorm backward in six steps",
+    [
+        Task("step_1_d_x_hat", arguments("d_y", "gamma"), d_x_hat, STEP_1, parts=parts_1),
+        Task("step_2_d_var", arguments("d_x_hat", "x", "mean", "var", "eps"), d_var, STEP_2, parts=parts_2),
+        Task("step_3_d_mean", arguments("d_x_hat", "d_var", "x", "mean", "var", "eps"), d_mean, STEP_3, parts=parts_3),
+        Task(
+            "step_4_d_x", arguments("d_x_hat", "d_var", "d_mean", "x", "mean", "var", "eps"), d_x, STEP_4, parts=parts_4
+        ),
+        Task("step_5_d_gamma", arguments("d_y", "x_hat"), d_gamma, STEP_5, parts=parts_5),
+        Task("step_6_d_beta", arguments("d_y"), d_beta, STEP_6),
+        Task("batch_norm_backward", arguments("d_y", "x", "gamma", "eps"), backward, WHOLE, parts=parts_whole),
+    ],
+)
