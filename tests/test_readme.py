@@ -5,6 +5,8 @@ import subprocess
 import sys
 from pathlib import Path
 
+import pytest
+
 ROOT = Path(__file__).parents[1]
 README = (ROOT / "README.md").read_text(encoding="utf-8")
 
@@ -32,8 +34,30 @@ def test_the_example_prints_what_the_readme_says(tmp_path):
     assert rest == printed.splitlines()[1:]
 
 
-def test_every_file_and_folder_that_the_readme_names_exists():
-    named = re.findall(r"`((?:minigrad|layers|tutorials|tests)/[\w./]*)`|\]\(((?!http)[^)]+)\)", README)
-    assert named
-    for path in filter(None, (path for pair in named for path in pair)):
+def test_the_tape_example_writes_its_page(tmp_path):
+    (code,) = re.findall(r"```python\n(x = Tensor.*?)```", README, re.DOTALL)
+    code = "from minigrad import Tensor\n" + code + "assert loss.tape()[6].op == 'divide'"
+    subprocess.run([sys.executable, "-W", "error", "-c", code], cwd=tmp_path, check=True, timeout=60)
+    assert "x_hat" in (tmp_path / "tape.html").read_text(encoding="utf-8")
+
+
+DOCUMENTS = sorted(path for path in ROOT.glob("**/*.md") if ".venv" not in path.parts and "build" not in path.parts)
+
+
+@pytest.mark.parametrize("document", DOCUMENTS, ids=lambda path: str(path.relative_to(ROOT)))
+def test_every_file_and_folder_that_a_document_names_exists(document):
+    text = document.read_text(encoding="utf-8")
+    for path in re.findall(r"`((?:minigrad|layers|tutorials|tests)/[\w./]*)`", text):
         assert (ROOT / path).exists(), path
+    for link in re.findall(r"\]\(((?!http)[^)#]+)[^)]*\)", text):
+        assert (document.parent / link).exists(), link
+
+
+def test_the_course_shows_every_lesson_with_its_picture():
+    course = (ROOT / "tutorials" / "README.md").read_text(encoding="utf-8")
+    lessons = sorted(path.name for path in (ROOT / "tutorials").glob("[0-9]*.py"))
+    assert len(lessons) == 11
+    for lesson in lessons:
+        assert re.search(
+            rf"\| !\[\]\(images/{lesson[:2]}\.png\) \| \[{int(lesson[:2])}\. [^]]+\]\({lesson}\) ", course
+        ), lesson

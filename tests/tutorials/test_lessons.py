@@ -1,36 +1,7 @@
 """Every lesson runs as a script, the way a student starts it, and leaves its figures behind."""
 
-import os
-import subprocess
-import sys
-from concurrent.futures import ThreadPoolExecutor
-from pathlib import Path
-
 import pytest
-
-TUTORIALS = Path(__file__).parents[2] / "tutorials"
-LESSONS = sorted(path.stem for path in TUTORIALS.glob("[0-9]*.py"))
-
-
-def run(lesson, *options, folder):
-    environment = {name: value for name, value in os.environ.items() if name not in ("DISPLAY", "MPLBACKEND")}
-    return subprocess.run(
-        [sys.executable, "-W", "error", TUTORIALS / f"{lesson}.py", *options],
-        cwd=folder,
-        env=environment,
-        capture_output=True,
-        text=True,
-        timeout=150,
-    )
-
-
-@pytest.fixture(scope="module")
-def lessons(request, tmp_path_factory):
-    """The lessons to be tested, running two at a time: {name: (the process to wait for, its folder)}."""
-    chosen = {item.callspec.params["lesson"] for item in request.session.items if "lesson" in item.fixturenames}
-    with ThreadPoolExecutor(2) as pool:
-        folders = {lesson: tmp_path_factory.mktemp(lesson) for lesson in sorted(chosen)}
-        yield {lesson: (pool.submit(run, lesson, folder=folder), folder) for lesson, folder in folders.items()}
+from run_lesson import LESSONS, run
 
 
 @pytest.mark.parametrize("lesson", LESSONS)
@@ -71,7 +42,7 @@ def test_lesson_07_refuses_what_it_cannot_do(tmp_path, options, message):
 
 
 def test_lesson_07_gives_the_same_numbers_for_the_same_seed(tmp_path):
-    tables = [run("07_internal_covariate_shift", "--steps", "300", folder=tmp_path).stdout for _ in range(2)]
+    tables = [run("07_internal_covariate_shift", "--steps", "100", folder=tmp_path).stdout for _ in range(2)]
     shifts = [[line for line in table.splitlines() if line.startswith(("shift", "final"))] for table in tables]
     assert len(shifts[0]) == 4
     assert shifts[0] == shifts[1]
