@@ -433,8 +433,8 @@ def test_20000_training_steps_hold_no_more_memory_than_a_few(without_gc):
     train(1900)
     after, _ = tracemalloc.get_traced_memory()
     tracemalloc.stop()
-    assert after - before < 10_000  # a leak of one small array a step would be 19 times as much
-    assert len(gc.get_objects()) - objects < 100
+    assert after - before < 100_000  # a leak of one small array a step would be twice as much or more
+    assert len(gc.get_objects()) - objects < 500  # and one of an object a step, four times
 
 
 # no_grad.
