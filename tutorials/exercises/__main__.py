@@ -37,6 +37,8 @@ def feedback(exercise: Exercise, found: list[Verdict]) -> str:
     for verdict in found:
         lines.append(f"\n{verdict.function}: {word(verdict)}")
         lines += [f"  {line}" for line in verdict.text.splitlines()]
+        if verdict.printed:
+            lines += ["  It printed:", *(f"    {line}" for line in verdict.printed.splitlines())]
     return "\n".join(lines)
 
 

@@ -214,7 +214,7 @@ STEP_4 = [
     step(d_x, *NO_EPS, eps_in=False),
     step(d_x, "the way through x_hat itself is forgotten", "x is in x_hat = (x - mean) / std, too", own=0),
     step(d_x, "the 1/m of the mean is missing", NO_M[1], m_mean=0),
-    step(d_x, "the 1/m of the variance is missing", NO_M[1], m_var=0),
+    step(d_x, "the 1/m of the variance is missing", "var = sum((x - mean)**2) / m: where did the m go?", m_var=0),
     step(d_x, "the 1/m of the mean is applied twice", M_TWICE[1], m_mean=2),
     step(d_x, "the 1/m of the variance is applied twice", M_TWICE[1], m_var=2),
     step(
@@ -323,6 +323,8 @@ def parts_whole(d_y, x, gamma, eps) -> Parts:
     return Parts(factors(m, var, eps), terms, others | {"d_gamma": gammas, "d_x_hat": {"d_y": d_y}})
 
 
+STEPS = "step_1_d_x_hat", "step_2_d_var", "step_3_d_mean", "step_4_d_x", "step_5_d_gamma", "step_6_d_beta"
+
 EXERCISE = Exercise(
     10,
     "10_batchnorm_backward.py",
@@ -336,6 +338,13 @@ EXERCISE = Exercise(
         ),
         Task("step_5_d_gamma", arguments("d_y", "x_hat"), d_gamma, STEP_5, parts=parts_5),
         Task("step_6_d_beta", arguments("d_y"), d_beta, STEP_6),
-        Task("batch_norm_backward", arguments("d_y", "x", "gamma", "eps"), backward, WHOLE, parts=parts_whole),
+        Task(
+            "batch_norm_backward",
+            arguments("d_y", "x", "gamma", "eps"),
+            backward,
+            WHOLE,
+            parts=parts_whole,
+            after=STEPS,
+        ),
     ],
 )

@@ -57,10 +57,11 @@ def train_cases(rng: np.random.Generator) -> list[tuple]:
     """A few steps of a small network, and a few more on the digits."""
     sizes = (3, 4, 6, 2)
     small = first_parameters(rng, sizes), [batch(rng, 5, sizes) for _ in range(4)], 0.3
+    turned = dict(reversed(small[0].items()))  # for whoever updates one after the other
     data = load_digits()
     chosen = rng.permutation(len(data.x_train))[: 20 * 60].reshape(20, 60)
     digits = [(data.x_train[rows].astype(np.float64), data.y_train[rows]) for rows in chosen]
-    return [small, (first_parameters(rng, (64, 100, 100, 10), scale=0.1), digits, 0.1)]
+    return [small, (turned, *small[1:]), (first_parameters(rng, (64, 100, 100, 10), scale=0.1), digits, 0.1)]
 
 
 def digits_cases(rng: np.random.Generator) -> list[tuple]:
@@ -374,8 +375,10 @@ EXERCISE = Exercise(
     [
         Task("forward", forward_cases, right_forward, FORWARD),
         Task("backward", backward_cases, right_backward, BACKWARD),
-        Task("train", train_cases, right_train, TRAIN),
-        Task("learns_the_digits", digits_cases, lambda data, seed: True, DIGITS),
+        Task("train", train_cases, right_train, TRAIN, after=("forward", "backward")),
+        Task(
+            "learns_the_digits", digits_cases, lambda data, seed: True, DIGITS, after=("forward", "backward", "train")
+        ),
     ],
     seconds=60,
 )

@@ -6,7 +6,10 @@ agrees with one of them on every case was, as far as anybody can tell, derived t
 
 from __future__ import annotations
 
+import contextlib
 import copy
+import inspect
+import io
 import itertools
 import sys
 import traceback
@@ -51,6 +54,7 @@ class Task:
         uses_library: whether calling minigrad and layers is part of the task.
         parts: from a case's arguments, the ``Parts`` that the results are made of, by name: with them, a term that is
             missing, superfluous or multiplied by something is recognized without being in the catalogue.
+        after: functions of the same exercise that this one is put together from.
     """
 
     function: str
@@ -59,6 +63,7 @@ class Task:
     mistakes: Sequence[Mistake] = ()
     uses_library: bool = False
     parts: Callable | None = None
+    after: tuple[str, ...] = ()
 
 
 @dataclass(frozen=True)
@@ -96,6 +101,7 @@ class Verdict:
         share: the part of the points that was earned, 0 to 1.
         text: the feedback.
         mistake: the ``says`` of the mistakes that were recognized.
+        printed: what the function printed.
     """
 
     function: str
@@ -103,13 +109,21 @@ class Verdict:
     share: float = 0.0
     text: str = ""
     mistake: list[str] = field(default_factory=list)
+    printed: str = ""
 
 
 def check(task: Task, function: Callable, seed: int) -> Verdict:
-    """Run ``function`` on the task's cases and compare."""
+    """Run ``function`` on the task's cases, compare, and say what it printed."""
+    with contextlib.redirect_stdout(io.StringIO()) as printed:
+        verdict = judge(task, function, seed)
+    verdict.printed = printed.getvalue()[:2000]
+    return verdict
+
+
+def judge(task: Task, function: Callable, seed: int) -> Verdict:
     cases = list(task.cases(np.random.default_rng(seed)))
     expected = [named(task.right(*copy.deepcopy(case))) for case in cases]
-    results, library, failure = [], set(), ""
+    results, library, complaint = [], set(), ""
     for case, right in zip(cases, expected, strict=True):
         arguments = copy.deepcopy(case)
         try:
@@ -117,18 +131,20 @@ def check(task: Task, function: Callable, seed: int) -> Verdict:
         except NotImplementedError:
             return Verdict(task.function, "not started")
         except Exception as error:
-            failure = failure or where_it_failed(error, case)
+            complaint = complaint or f"{where_it_failed(error)}\n{shown(task, case)}"
             results.append(None)
             continue
         library |= called
-        if complaint := misshapen(result, right):
-            return Verdict(task.function, "wrong", text=complaint)
+        if fault := misshapen(result):
+            return Verdict(task.function, "wrong", text=fault)
         if not same_inputs(case, arguments):
             return Verdict(task.function, "wrong", text=OVERWRITTEN, mistake=["an input is overwritten in place"])
         results.append(named(result))
-    if failure:
-        mistakes = failing_alike(task, cases, results)
-        text = "\n".join([failure, *map(describe, mistakes)])
+        if fault := other_names(results[-1], right):
+            complaint = complaint or f"{fault}\n{shown(task, case)}"
+    if complaint:
+        mistakes = alike(task, cases, results, expected)
+        text = "\n".join([complaint, *map(describe, mistakes)])
         return Verdict(task.function, "wrong", text=text, mistake=[m.says for (m,) in mistakes])
     good = {name: all(close(r[name], e[name]) for r, e in zip(results, expected, strict=True)) for name in expected[0]}
     share = sum(good.values()) / len(good)
@@ -176,24 +192,30 @@ def named(result: Any) -> dict[str, np.ndarray]:
     return {name: np.asarray(value, dtype=np.float64) for name, value in result.items()}
 
 
-def misshapen(result: Any, right: dict[str, np.ndarray]) -> str:
-    """A complaint if this isn't even the kind of thing that is asked for."""
+def misshapen(result: Any) -> str:
+    """A complaint if this isn't an array of numbers, or a dict of them."""
     if result is None:
         return "Your function returns None. Is there a `return` at its end?"
-    if isinstance(result, dict) != ("result" not in right):
-        kind = f"a dict with {', '.join(right)}" if "result" not in right else "an array"
-        return f"Your function should return {kind}, and returns a {type(result).__name__}."
-    if isinstance(result, dict) and set(result) != set(right):
-        missing, extra = sorted(set(right) - set(result)), sorted(map(str, set(result) - set(right)))
-        lacks = f"lacks {', '.join(missing)}" if missing else ""
-        has = f"should not have {', '.join(extra)}" if extra else ""
-        return f"The dict that you return {' and '.join(filter(None, (lacks, has)))}."
     for name, value in (result if isinstance(result, dict) else {"the result": result}).items():
         try:
             np.asarray(value, dtype=np.float64)
         except (TypeError, ValueError):
             return f"{name} should be an array of numbers, and is a {type(value).__name__}."
     return ""
+
+
+def other_names(result: dict[str, np.ndarray], right: dict[str, np.ndarray]) -> str:
+    """A complaint if a dict is returned where an array is due, or the other way round, or one with other names."""
+    if set(result) == set(right):
+        return ""
+    if "result" in right:
+        return "Your function should return an array, and returns a dict."
+    if "result" in result:
+        return f"Your function should return a dict with {', '.join(right)}, and returns an array."
+    missing, extra = sorted(set(right) - set(result)), sorted(map(str, set(result) - set(right)))
+    lacks = f"lacks {', '.join(missing)}" if missing else ""
+    has = f"should not have {', '.join(extra)}" if extra else ""
+    return f"The dict that you return {' and '.join(filter(None, (lacks, has)))}."
 
 
 def same_inputs(before: tuple, after: tuple) -> bool:
@@ -211,17 +233,33 @@ def same_inputs(before: tuple, after: tuple) -> bool:
     return all(a.shape == b.shape and np.array_equal(a, b) for a, b in pairs)
 
 
-def where_it_failed(error: Exception, case: tuple) -> str:
-    """The error at the student's own line, and for which shapes."""
+def where_it_failed(error: Exception) -> str:
+    """The error, at the student's own line."""
     frames = traceback.extract_tb(error.__traceback__)
     own = [f for f in frames if not f.filename.startswith((str(Path(__file__).parent), "<frozen"))]
     own = [f for f in own if "site-packages" not in f.filename and not f.filename.startswith(LIBRARY)] or frames
     last = own[-1]
-    shapes = ", ".join(str(value.shape) for value in case if isinstance(value, np.ndarray))
-    return (
-        f"{type(error).__name__}: {error}\n  in line {last.lineno} of {Path(last.filename).name}: {last.line}\n"
-        f"  (called with arguments of shapes {shapes})"
-    )
+    return f"{type(error).__name__}: {error}\n  in line {last.lineno} of {Path(last.filename).name}: {last.line}"
+
+
+def shown(task: Task, case: tuple) -> str:
+    """With which arguments it was called: small ones as they are, of large arrays the shape."""
+    names = inspect.signature(task.right).parameters
+    return "  called with " + ", ".join(f"{name} {brief(value)}" for name, value in zip(names, case, strict=False))
+
+
+def brief(value: Any) -> str:
+    if isinstance(value, np.ndarray):
+        return (
+            f"of shape {value.shape}" if value.size > 6 else f"= {np.array2string(value, precision=4, separator=', ')}"
+        )
+    if isinstance(value, dict):
+        return "with " + ", ".join(f"{name} {brief(item)}" for name, item in value.items())
+    if isinstance(value, list) and value and all(isinstance(item, tuple) and len(item) == 3 for item in value):
+        return "= " + "; ".join(f"{output} from {', '.join(inputs)}" for output, inputs, _ in value)
+    if callable(value) or isinstance(value, list):
+        return f"(a {type(value).__name__})"
+    return f"= {value!r}"
 
 
 def close(a: np.ndarray, b: np.ndarray) -> bool:
@@ -232,13 +270,21 @@ def close(a: np.ndarray, b: np.ndarray) -> bool:
     return bool(np.allclose(a, b, rtol=RTOL, atol=ATOL * max(largest, 1e-3), equal_nan=True))
 
 
-def failing_alike(task: Task, cases, results) -> list[tuple[Mistake]]:
-    """The mistake that fails in the same cases as the student's function and agrees with it in the others, if any."""
+def alike(task: Task, cases, results, expected) -> list[tuple[Mistake]]:
+    """The mistake that fails or returns other names in the same cases, and agrees in the others, if there is one."""
+
+    def same(got, wrong, right) -> bool:
+        if got is None or wrong is None:
+            return got is wrong
+        if {name: value.shape for name, value in got.items()} == {name: value.shape for name, value in right.items()}:
+            return agree(got, wrong)
+        return set(got) == set(wrong) and all(got[name].shape == wrong[name].shape for name in got)
+
     if not any(results):
         return []
     for mistake in task.mistakes:
         wrong = [run((mistake,), case) for case in cases]
-        if all(r is w if None in (r, w) else agree(r, w) for r, w in zip(results, wrong, strict=True)):
+        if all(same(g, w, e) for g, w, e in zip(results, wrong, expected, strict=True)):
             return [(mistake,)]
     return []
 
@@ -268,6 +314,7 @@ def diagnose(task: Task, cases, results, expected, first: str) -> tuple[str, lis
         texts.append(f"{found[0].upper()}{found[1:]}.")
     expected_array, got = next((e, r) for e, r in pairs if not close(r, e))
     texts.append(worst_entry(expected_array, got))
+    texts.append(shown(task, next(case for case, (e, r) in zip(cases, pairs, strict=True) if not close(r, e))))
     return "\n".join(texts), [found] if found else []
 
 

@@ -84,6 +84,10 @@ def verdicts(exercise: Exercise, path: Path, seed: int) -> list[Verdict]:
         else:
             text = f"{path.name} has no function {task.function}. Was it renamed? It has to keep its name."
             found.append(Verdict(task.function, "wrong", text=text))
+    right = {verdict.function for verdict in found if verdict.status == "right"}
+    for task, verdict in zip(exercise.tasks, found, strict=True):
+        if verdict.status == "wrong" and (first := [name for name in task.after if name not in right]):
+            verdict.text = f"{first[0]} isn't right yet. Finish it first: this may come from there.\n{verdict.text}"
     return found
 
 
