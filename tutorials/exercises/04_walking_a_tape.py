@@ -56,7 +56,7 @@ def backward(tape: list[Entry], result: str) -> dict[str, float | np.ndarray]:
     """The gradients of a tape's result with respect to all that it depends on.
 
     Args:
-        tape: the entries in the order of recording. No output has the name of another one, or of anything before it.
+        tape: the entries in the order of recording. Every output has a name of its own.
         result: the name of the output to start from, a single number; not always that of the last entry.
 
     Returns:

@@ -69,7 +69,7 @@ def cross_entropy_backward(logits: np.ndarray, targets: np.ndarray) -> np.ndarra
     """The gradient of the cross-entropy with respect to the logits.
 
     Args:
-        logits: shape (N, classes).
+        logits: shape (N, classes), as large as 1000 or -1000, too.
         targets: shape (N,), integers from 0 to classes - 1.
 
     Returns:

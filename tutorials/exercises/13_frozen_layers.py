@@ -12,6 +12,10 @@
 # this batch, and so each $x_i$, has no part in them. Draw the graph again, and see on how many of the three ways of
 # exercise 10 an $x_i$ still reaches the loss.
 #
+# The word *frozen* is used for two things. Of a batch normalization one freezes the *statistics*, as here: then
+# $\gamma$ and $\beta$ may go on learning, and need their gradients. Of any layer one can freeze the *parameters*: then
+# these need no gradient. The second function below is about that.
+#
 # Check yourself with `python -m tutorials.exercises 13`.
 
 # %%

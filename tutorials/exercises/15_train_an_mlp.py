@@ -69,7 +69,8 @@ batch_norm_backward = mine(10, "batch_norm_backward")
 
 # %% [markdown]
 # ## Forward
-# Keep every intermediate result: the way back will need some of them.
+# Keep the results that the function below lists: the way back will need some of them. (Mean, variance and $\hat x$ are
+# not among them. Your batch normalization backward computes them again from $z$.)
 #
 # Your `batch_norm_forward` asks for running statistics, too. Training doesn't read them, so give it zeros and ones, and
 # leave what it makes of them.
@@ -92,8 +93,9 @@ def forward(x: np.ndarray, parameters: dict[str, np.ndarray]) -> dict[str, np.nd
 # %% [markdown]
 # ## Backward
 # Go through the lines of your forward from the last one to the first, and hand the gradient on. Each layer gets the
-# gradient of its result, takes what it was given in forward from the cache, and returns the gradients of its parameters
-# and of its input. You have a function for every step but one, the sigmoid. Its slope at $y_k$ is $h_k (1 - h_k)$.
+# gradient of its result, takes what it was given in forward from the cache ($h_0$ is `x`), and returns the gradients
+# of its parameters and of its input. You have a function for every step but one, the sigmoid. Its slope at $y_k$ is
+# $h_k (1 - h_k)$.
 
 
 # %%

@@ -68,6 +68,8 @@ def cross_entropy(logits, targets, loss="right", log_softmax="right", added=0.0,
             log_p = np.log(p + added)
         elif log_softmax == "without the sum":
             log_p = logits - logits.max(axis=1, keepdims=True)
+        elif log_softmax == "maximum in one term":
+            log_p = log_p + logits.max(axis=1, keepdims=True)
         elif log_softmax == "sum added":
             log_p = 2 * (logits - logits.max(axis=1, keepdims=True)) - log_p
         elif log_softmax == "sum of logits":
@@ -100,6 +102,10 @@ def cross_entropy_backward(logits, targets, start="softmax", hot="right", sign=1
             d = (d - one_hot) * p * (1 - p)
         elif hot == "times":
             d = (d - 1) * one_hot
+        elif hot == "divided alone":
+            return d - one_hot / n
+        elif hot == "class numbers":
+            d = d - targets[:, None]
         return sign * d / {"N": n, "nothing": 1, "classes": classes, "size": logits.size}[divide]
 
 
@@ -181,6 +187,11 @@ FORWARD = [
         log_softmax="without the sum",
     ),
     forward(
+        "the largest logit is subtracted inside the sum of log_softmax, but not from the logit before it",
+        "if s is subtracted from all logits of a row, where in z - log(sum(exp(z))) do they stand?",
+        log_softmax="maximum in one term",
+    ),
+    forward(
         "the logarithm of the sum of exponentials is added in log_softmax",
         "the logarithm of a quotient is a difference: of what and what?",
         log_softmax="sum added",
@@ -223,6 +234,16 @@ FORWARD = [
     ),
 ]
 BACKWARD = [
+    backward(
+        "only the one-hot part is divided by N, and the softmax is not",
+        "the loss is a mean: to which terms of the gradient does its 1/N belong?",
+        hot="divided alone",
+    ),
+    backward(
+        "the class numbers themselves are subtracted",
+        "which number is added to or taken from the softmax at the right class, and which at the others?",
+        hot="class numbers",
+    ),
     backward(*NO_MAX, subtract="nothing"),
     backward(*ARRAY_MAX, subtract="array"),
     backward(*COLUMN_MAX, subtract="column"),

@@ -56,8 +56,8 @@ MISTAKES = [
         by_mean=0,
     ),
     wrong(
-        "the term from the variance is missing",
-        "d_var * 2 (x - mean) / m is in the fourth line, too: write x - mean with x_hat",
+        "the term from the variance is missing, or comes out as 0",
+        "d_var * 2 (x - mean) / m is in the fourth line, too; and the mean of a product isn't the product of means",
         by_var=0,
     ),
     Mistake(

@@ -69,6 +69,11 @@ ALL_USE = "all m examples use it: are their gradients summed or averaged?"
 
 FROZEN = [
     Mistake(
+        "d_gamma and d_beta are 0, as if gamma and beta were frozen, too",
+        "only the statistics are constants here: what do gamma and beta need in order to learn?",
+        lambda *arguments: {name: value * (name == "d_x") for name, value in frozen(*arguments).items()},
+    ),
+    Mistake(
         "the backward of training is used, with the batch's statistics",
         "in evaluation mode, what does y depend on? Is the batch's mean among it?",
         both(statistics="batch", through_mean=True, through_var=True),

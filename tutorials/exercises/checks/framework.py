@@ -162,9 +162,9 @@ def judge(task: Task, function: Callable, seed: int) -> Verdict:
 
 
 OVERWRITTEN = (
-    "Your function overwrites one of its inputs in place (with an operator such as `a *= b`, or with `a[...] = b`). "
-    "The caller still needs that array, and so does whoever was given it, too.\n"
-    "Hint: make a new array, as in `c = a * b`."
+    "Your function changes one of its inputs in place (with an operator such as `a *= b`, or with `a[...] = b`), and "
+    "leaves it changed, if only in the last digit. The caller still needs that array, and so does whoever else was "
+    "given it.\nHint: make a new array, as in `c = a * b`; or remember the old value itself, and put that back."
 )
 
 LIBRARY = tuple(str(Path(package.__file__).parent) for package in (minigrad, layers))
