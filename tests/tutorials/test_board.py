@@ -12,7 +12,7 @@ import pytest
 
 from tutorials.exercises.__main__ import feedback, status
 from tutorials.exercises.checks.framework import Verdict
-from tutorials.exercises.checks.run import FOLDER, check_file, exercises
+from tutorials.exercises.checks.run import FOLDER, check_file, exercises, points
 
 SOLUTIONS = Path(__file__).parent / "solutions"
 EXERCISES = {exercise.number: exercise for exercise in exercises()}
@@ -133,7 +133,8 @@ def test_what_is_no_answer_is_told_at_the_students_line(tmp_path, body, told):
         ("    import os; os._exit(7)", "exit code 7"),
         ("    import os, signal; os.kill(os.getpid(), signal.SIGKILL)", "ended early"),
         ("    return step_1_d_x_hat(d_y, gamma)", "RecursionError"),
-        ("    raise SystemExit", "ended early"),
+        ("    raise SystemExit", "SystemExit"),
+        ("    import sys; sys.stderr.buffer.write(b'\\xff'); os = __import__('os'); os._exit(1)", "exit code 1"),
         ("    return np.ones((200_000, 200_000))", "MemoryError"),
     ],
 )
@@ -141,6 +142,7 @@ def test_nothing_hangs_or_crashes_the_board(tmp_path, body, told):
     found = judge(tmp_path, 10, ("    return d_y * gamma", body), seconds=3)
     assert found["step_1_d_x_hat"].status == "wrong"
     assert told in found["step_1_d_x_hat"].text
+    assert found["step_2_d_var"].status == "right"
 
 
 @pytest.mark.parametrize(
@@ -156,9 +158,71 @@ def test_a_file_that_cannot_be_used_is_told(tmp_path, text, told):
     assert told in check_file(EXERCISES[10], tmp_path)[0].text
 
 
-def test_what_students_print_does_not_disturb(tmp_path):
-    change = ("    return d_y * gamma", "    print('[]')\n    return d_y * gamma")
+def test_a_file_that_hangs_costs_two_time_limits_and_no_more(tmp_path):
+    (tmp_path / EXERCISES[10].file).write_text("while True: pass\n", encoding="utf-8")
+    exercise = type(EXERCISES[10])(10, EXERCISES[10].file, "", EXERCISES[10].tasks, seconds=1)
+    started = time.monotonic()
+    assert {verdict.status for verdict in check_file(exercise, tmp_path)} == {"wrong"}
+    assert time.monotonic() - started < 7  # one limit for each function would be more
+
+
+@pytest.mark.parametrize(
+    "line", ["print('[]')", "import atexit; atexit.register(print, 'bye')", "import sys; sys.stdout.write('x' * 10**6)"]
+)
+def test_what_students_print_does_not_disturb(tmp_path, line):
+    change = ("    return d_y * gamma", f"    {line}\n    return d_y * gamma")
+    verdict = judge(tmp_path, 10, change)["step_1_d_x_hat"]
+    assert verdict.status == "right"
+    assert len(verdict.printed) <= 2000
+
+
+def test_what_students_print_is_shown(tmp_path):
+    change = ("    return d_y * gamma", "    print('shape', d_y.shape)\n    return d_y * gamma")
+    verdict = judge(tmp_path, 10, change)["step_1_d_x_hat"]
+    assert "It printed:\n    shape (4, 3)" in feedback(EXERCISES[10], [verdict])
+
+
+def test_two_saves_within_a_second_are_told_apart(tmp_path):
+    right, wrong = "np.sum(d_y, axis=0)", "np.sum(d_y, axis=1)"
+    for text, expected in ((wrong, "wrong"), (right, "right"), (wrong, "wrong")):
+        assert judge(tmp_path, 10, (f"    return {right}", f"    return {text}"))["step_6_d_beta"].status == expected
+
+
+def test_a_folder_that_is_called_like_the_library_is_no_library():
+    folder = ROOT / "minigrad_submissions_of_a_test"
+    folder.mkdir()
+    try:
+        assert judge(folder, 6)["relu"].status == "right"
+    finally:
+        shutil.rmtree(folder)
+
+
+def test_single_precision_is_right_too(tmp_path):
+    change = ("    return d_y * gamma", "    return (d_y * gamma).astype(np.float32)")
     assert judge(tmp_path, 10, change)["step_1_d_x_hat"].status == "right"
+
+
+def test_the_library_with_one_value_changed_earns_nothing(tmp_path):
+    shutil.copy(SOLUTIONS / EXERCISES[10].file, tmp_path)
+    with open(tmp_path / EXERCISES[10].file, "a", encoding="utf-8") as file:
+        file.write(
+            LIBRARY.replace("return theirs(d_y, x, gamma, eps)", "return theirs(d_y, x, gamma, eps) | {'d_var': x[0]}")
+        )
+    found = {verdict.function: verdict for verdict in check_file(EXERCISES[10], tmp_path)}
+    assert (found["batch_norm_backward"].status, found["batch_norm_backward"].share) == ("wrong", 0)
+
+
+def test_a_function_that_calls_one_not_yet_written_says_so(tmp_path):
+    verdict = judge(tmp_path, 10, ("    return d_y * gamma", "    raise NotImplementedError"))["batch_norm_backward"]
+    assert (verdict.status, verdict.text) == ("not started", "It calls step_1_d_x_hat, which isn't written yet.")
+
+
+def test_points_may_come_from_a_spreadsheet(tmp_path, monkeypatch):
+    text = "exercise;function;points\n6;relu;1.5\n"
+    (tmp_path / "points.csv").write_text(text, encoding="utf-8-sig")
+    monkeypatch.setattr("tutorials.exercises.checks.run.FOLDER", tmp_path)
+    assert points()[6, "relu"] == 1.5
+    assert points()[6, "relu_backward"] == 0
 
 
 def test_the_board_sums_up_an_exercise_in_a_word_or_two():
@@ -216,9 +280,9 @@ def test_a_folder_of_submissions_is_graded_into_one_file(submissions, tmp_path):
         rows = list(csv.DictReader(file))
     functions = sum(len(exercise.tasks) for exercise in EXERCISES.values())
     assert len(rows) == 2 * functions
-    of = sum(int(row["of"]) for row in rows) // 2
+    of = sum(float(row["of"]) for row in rows) / 2
     assert sum(float(row["points"]) for row in rows if row["student"] == "ada") == of
-    assert f"{of} of {of} points" in " ".join(printed.split())
+    assert f"{of:g} of {of:g} points" in " ".join(printed.split())
     grace = {row["function"]: row for row in rows if row["student"] == "grace" and row["exercise"] == "10"}
     assert grace["step_4_d_x"]["diagnosis"] == "the mean is treated as a constant"
     assert float(grace["batch_norm_backward"]["points"]) == pytest.approx(3 * 5 / 6)

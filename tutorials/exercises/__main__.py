@@ -8,6 +8,7 @@ python -m tutorials.exercises 10 --watch    again, whenever you save
 from __future__ import annotations
 
 import argparse
+import sys
 import time
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
@@ -42,29 +43,27 @@ def feedback(exercise: Exercise, found: list[Verdict]) -> str:
     return "\n".join(lines)
 
 
-def board(results: dict[int, tuple[Exercise, list[Verdict]]]) -> str:
-    """The table of all exercises."""
-    worth = points()
-    lines, earned, total = [], 0.0, 0
-    for exercise, found in results.values():
-        of = sum(worth[exercise.number, verdict.function] for verdict in found)
-        got = sum(worth[exercise.number, verdict.function] * verdict.share for verdict in found)
-        lines.append(f"{exercise.number:>2}  {exercise.title:<48}  {status(found):<14}  {got:>5.4g} of {of:>2} points")
-        earned, total = earned + got, total + of
-    return "\n".join([*lines, f"{'':>2}  {'':<48}  {'':<14}  {earned:>5.4g} of {total:>2} points"])
-
-
 def show(chosen: list[Exercise], folder: Path, seed: int) -> None:
     """Check and print: one exercise in full, or the board and the first exercise that is not done."""
+    worth, earned, total, open_ones = points(), 0.0, 0.0, []
     with ThreadPoolExecutor(2) as pool:
-        found = list(pool.map(lambda exercise: check_file(exercise, folder, seed), chosen))
-    results = {exercise.number: (exercise, verdicts) for exercise, verdicts in zip(chosen, found, strict=True)}
-    if len(chosen) == 1:
-        print(feedback(*results[chosen[0].number]))
-        return
-    print(board(results))
-    open_ones = [pair for pair in results.values() if any(verdict.status != "right" for verdict in pair[1])]
+        checked = pool.map(lambda exercise: check_file(exercise, folder, seed), chosen)
+        for exercise, found in zip(chosen, checked, strict=True):
+            if len(chosen) == 1:
+                print(feedback(exercise, found))
+                return
+            of = sum(worth[exercise.number, verdict.function] for verdict in found)
+            got = sum(worth[exercise.number, verdict.function] * verdict.share for verdict in found)
+            row(str(exercise.number), exercise.title, status(found), got, of)
+            earned, total = earned + got, total + of
+            if any(verdict.status != "right" for verdict in found):
+                open_ones.append((exercise, found))
+    row("", "", "", earned, total)
     print("\n" + (feedback(*open_ones[0]) if open_ones else "All done."))
+
+
+def row(number: str, title: str, what: str, got: float, of: float) -> None:
+    print(f"{number:>2}  {title:<48}  {what:<14}  {got:>5.4g} of {of:>2g} points", flush=True)
 
 
 def main() -> None:
@@ -79,27 +78,24 @@ def main() -> None:
         parser.error(f"there is no exercise {args.number}")
     if not args.folder.is_dir():
         parser.error(f"there is no folder {args.folder}")
+    sys.stdout.reconfigure(errors="replace")  # students write in all languages, terminals don't read them all
+    before = saved(args.folder)
     show(chosen, args.folder, args.seed)
-    if args.watch:
-        watch(chosen, args.folder, args.seed)
-
-
-def watch(chosen: list[Exercise], folder: Path, seed: int) -> None:
-    """Show again after every change of a file."""
-
-    def saved() -> list[float]:
-        return [path.stat().st_mtime if (path := folder / e.file).exists() else 0.0 for e in chosen]
-
-    before = saved()
-    try:
-        while True:
+    while args.watch:
+        try:
             time.sleep(0.3)
-            if (now := saved()) != before:
-                before = now
-                print(f"\n--- {time.strftime('%H:%M:%S')} ---\n", flush=True)
-                show(chosen, folder, seed)
-    except KeyboardInterrupt:
-        print()
+        except KeyboardInterrupt:
+            print()
+            return
+        if (now := saved(args.folder)) != before:
+            before = now
+            print(f"\n--- {time.strftime('%H:%M:%S')} ---\n", flush=True)
+            show(chosen, args.folder, args.seed)
+
+
+def saved(folder: Path) -> dict[Path, int]:
+    """When each file was saved last; an exercise may use files of earlier ones."""
+    return {path: path.stat().st_mtime_ns for path in folder.glob("[0-9]*.py")}
 
 
 if __name__ == "__main__":

@@ -2,6 +2,8 @@
 
 from pathlib import Path
 
+import pytest
+
 
 def pytest_addoption(parser):
     group = parser.getgroup("exercises")
@@ -10,4 +12,6 @@ def pytest_addoption(parser):
 
 
 def pytest_configure(config):
+    if not config.option.submission.is_dir():
+        raise pytest.UsageError(f"there is no folder {config.option.submission}")
     config.addinivalue_line("markers", "points(n): what the function is worth")

@@ -15,16 +15,23 @@ from .checks.run import check_file, exercises, points
 COLUMNS = ("student", "exercise", "function", "status", "points", "of", "diagnosis")
 
 
-def grade(folder: Path, seed: int) -> list[dict]:
-    """A row for each function in a student's folder."""
-    worth, rows = points(), []
+def grade(student: Path, seed: int) -> list[dict]:
+    """A row for each function of a student."""
+    worth, rows, folder = points(), [], files_of(student)
     for exercise in exercises():
         for verdict in check_file(exercise, folder, seed):
             of = worth[exercise.number, verdict.function]
-            diagnosis = "; ".join(verdict.mistake) or verdict.text.partition("\n")[0]
-            values = (folder.name, exercise.number, verdict.function, verdict.status, of * verdict.share, of, diagnosis)
+            told = [line for line in verdict.text.splitlines() if not line.endswith("this may come from there.")]
+            diagnosis = "; ".join(verdict.mistake) or "".join(told[:1])
+            values = student.name, exercise.number, verdict.function, verdict.status, of * verdict.share, of, diagnosis
             rows.append(dict(zip(COLUMNS, values, strict=True)))
     return rows
+
+
+def files_of(student: Path) -> Path:
+    """Where the numbered files are: in the student's folder, or in one inside it."""
+    found = sorted(path.parent for path in student.rglob("[0-9][0-9]_*.py"))
+    return min(found, key=lambda folder: len(folder.parts), default=student)
 
 
 def main() -> None:
@@ -44,7 +51,8 @@ def main() -> None:
         for student, rows in zip(students, pool.map(lambda folder: grade(folder, args.seed), students), strict=True):
             writer.writerows(rows)
             got, of = sum(row["points"] for row in rows), sum(row["of"] for row in rows)
-            print(f"{student.name:24} {got:6.4g} of {of} points")
+            nothing = "" if list(student.rglob("[0-9][0-9]_*.py")) else "   (no files of exercises found)"
+            print(f"{student.name:24} {got:6.4g} of {of:g} points{nothing}", flush=True)
     print(f"All of it: {args.csv}")
 
 

@@ -62,6 +62,15 @@ def stay_below(f, x, eps):
     return d_x
 
 
+def first_axis(f, x, eps):
+    d_x = np.zeros_like(x)
+    for index in range(len(x)):
+        e = np.zeros_like(x)
+        e[index] = eps
+        d_x[index] = (f(x + e) - f(x - e)) / (2 * eps)
+    return d_x
+
+
 def one_value(f, x, eps):
     d_x = np.zeros_like(x)
     for index in np.ndindex(x.shape):
@@ -97,6 +106,13 @@ MISTAKES = [
         below=0,
     ),
     difference(
+        "eps is taken as the distance between the two points, half of it to either side",
+        "the formula goes from x by the whole eps, up as well as down",
+        above=0.5,
+        below=-0.5,
+        divisor="eps",
+    ),
+    difference(
         "the difference is divided by 2, but not by eps",
         "a slope is a rise over a run, and the smaller the step, the smaller the rise",
         divisor="2",
@@ -130,6 +146,11 @@ MISTAKES = [
         "all values are nudged at once, and each place gets the same number",
         "while you look for one value of the gradient, all the other values of x stay",
         lambda f, x, eps: np.full_like(x, (f(x + eps) - f(x - eps)) / (2 * eps)),
+    ),
+    Mistake(
+        "only the places of the first axis are gone through, and all the values of a row are nudged together",
+        "x may have any shape: what is `x[i]` if x has two axes, and what is it if x has none?",
+        first_axis,
     ),
     Mistake(
         "the values that were nudged before are still nudged",

@@ -1,7 +1,7 @@
 """Exercise 4: walking a tape backwards.
 
-In every case the gradient reaches x, y, u, v and loss, because the framework takes the names from the first case. Rules
-return ``g`` itself or a new array, never one that they keep.
+In every case the gradient reaches the same names, x, y, u, v and loss, each of which earns its share of the points.
+Rules return ``g`` itself or a new array, never one that they keep.
 """
 
 from __future__ import annotations
@@ -9,12 +9,6 @@ from __future__ import annotations
 import numpy as np
 
 from .framework import Exercise, Mistake, Task, variant
-
-
-class Tape(list):
-    """A list of entries. NumPy finds no shape in such a list, and the framework asks for that of first arguments."""
-
-    shape = ()
 
 
 def same(g):
@@ -31,26 +25,22 @@ def fan_out(rng: np.random.Generator) -> tuple:
     """Single numbers, each used once or twice, and all on the way to the result."""
     x, y = rng.uniform(0.5, 1.5, 2)
     u, v = x * y, np.exp(x)
-    return Tape(
-        [
-            ("u", ("x", "y"), [by(y), by(x)]),  #       u = x * y
-            ("v", ("x",), [by(v)]),  #                  v = exp(x)
-            ("loss", ("v", "u"), [by(u), by(v)]),  #    loss = v * u
-        ]
-    ), "loss"
+    return [
+        ("u", ("x", "y"), [by(y), by(x)]),  #       u = x * y
+        ("v", ("x",), [by(v)]),  #                  v = exp(x)
+        ("loss", ("v", "u"), [by(u), by(v)]),  #    loss = v * u
+    ], "loss"
 
 
 def shared_array(rng: np.random.Generator) -> tuple:
     """Arrays. On the way back, one array is sent to u, x and y; then x gets its second gradient."""
     x, y = rng.uniform(0.5, 1.5, (2, 3))
     u, v = x + y, np.exp(x)
-    return Tape(
-        [
-            ("v", ("x",), [by(v)]),  #                  v = exp(x)
-            ("u", ("x", "y"), [same, same]),  #         u = x + y
-            ("loss", ("u", "v"), [by(v), by(u)]),  #    loss = sum(u * v)
-        ]
-    ), "loss"
+    return [
+        ("v", ("x",), [by(v)]),  #                  v = exp(x)
+        ("u", ("x", "y"), [same, same]),  #         u = x + y
+        ("loss", ("u", "v"), [by(v), by(u)]),  #    loss = sum(u * v)
+    ], "loss"
 
 
 def dead_branches(rng: np.random.Generator) -> tuple:
@@ -59,51 +49,48 @@ def dead_branches(rng: np.random.Generator) -> tuple:
     u, p = x * x, np.exp(y)
     v = u + y
     loss = np.sum(u * v)
-    return Tape(
-        [
-            ("u", ("x", "x"), [by(x), by(x)]),  #                      u = x * x
-            ("p", ("y",), [by(p)]),  #                                 p = exp(y)
-            ("v", ("u", "y"), [same, same]),  #                        v = u + y
-            ("loss", ("u", "v"), [by(v), by(u)]),  #                   loss = sum(u * v)
-            ("q", ("p", "loss"), [by(loss), lambda g: np.sum(g * p)]),  # q = p * loss
-        ]
-    ), "loss"
+    return [
+        ("u", ("x", "x"), [by(x), by(x)]),  #                      u = x * x
+        ("p", ("y",), [by(p)]),  #                                 p = exp(y)
+        ("v", ("u", "y"), [same, same]),  #                        v = u + y
+        ("loss", ("u", "v"), [by(v), by(u)]),  #                   loss = sum(u * v)
+        ("q", ("p", "loss"), [by(loss), lambda g: np.sum(g * p)]),  # q = p * loss
+    ], "loss"
 
 
 def one_entry(rng: np.random.Generator) -> tuple:
     """loss = x * y + u * v, recorded as one operation."""
     x, y, u, v = rng.uniform(0.5, 1.5, 4)
-    return Tape([("loss", ("x", "y", "u", "v"), [by(y), by(x), by(v), by(u)])]), "loss"
+    return [("loss", ("x", "y", "u", "v"), [by(y), by(x), by(v), by(u)])], "loss"
 
 
 def doubled(rng: np.random.Generator) -> tuple:
     """Single numbers; an addition of x to itself, and a dead branch in the middle."""
     x, y = rng.uniform(0.5, 1.5, 2)
     v = x + x
-    u = v * y
-    return Tape(
-        [
-            ("v", ("x", "x"), [same, same]),  #         v = x + x
-            ("p", ("v", "v"), [by(v), by(v)]),  #       p = v * v
-            ("u", ("v", "y"), [by(y), by(v)]),  #       u = v * y
-            ("loss", ("u", "v"), [by(v), by(u)]),  #    loss = u * v
-        ]
-    ), "loss"
+    u = v + y
+    return [
+        ("v", ("x", "x"), [same, same]),  #         v = x + x
+        ("p", ("v", "v"), [by(v), by(v)]),  #       p = v * v
+        ("u", ("v", "y"), [same, same]),  #         u = v + y
+        ("loss", ("u", "v"), [by(v), by(u)]),  #    loss = u * v
+    ], "loss"
 
 
 def cases(rng: np.random.Generator) -> list[tuple]:
     return [make(rng) for make in (fan_out, shared_array, one_entry, dead_branches, doubled)]
 
 
-def backward(tape, result, start=1.0, order=-1, skip=True, meet="add", per_entry=False, given="g", again=False):
+def backward(
+    tape, result,
+    start=1.0, at=None, order=-1, dead="skip", meet="add", per_entry=False, given="g", again=False,
+):  # fmt: skip
     """The walk, with a setting for everything that can go wrong on the way."""
-    gradients = {result: start}
+    gradients = {result if at is None else tape[at][0]: start}
     for output, inputs, rules in tape[::order]:
-        if output not in gradients:
-            if skip:
-                continue
-            raise ValueError(f"no gradient has reached {output}")  # in a student's function, a KeyError
-        g = gradients[output]
+        if dead == "skip" and output not in gradients:
+            continue
+        g = gradients.get(output, 0.0) if dead == "zero" else gradients[output]
         uses = list(zip(inputs, rules, strict=True))
         for name, rule in dict(uses).items() if per_entry else uses:
             d = rule(g if given == "g" else 1.0)
@@ -114,12 +101,14 @@ def backward(tape, result, start=1.0, order=-1, skip=True, meet="add", per_entry
                 gradients[name] += d
             elif meet == "add":
                 gradients[name] = gradients[name] + d
+            elif meet == "average":
+                gradients[name] = (gradients[name] + d) / 2
             elif meet == "overwrite":
                 gradients[name] = d
     return gradients
 
 
-def unfinished(tape, result):
+def depth_first(tape, result):
     """Follows each gradient at once to the inputs, with all that has arrived on the way so far."""
     gradients = {}
 
@@ -134,15 +123,38 @@ def unfinished(tape, result):
     return gradients
 
 
+def breadth_first(tape, result, once=False):
+    """Reads the entries in the order in which gradients reach their outputs."""
+    gradients, todo, done = {result: 1.0}, [result], set()
+    while todo:
+        name = todo.pop(0)
+        if once and name in done:
+            continue
+        done.add(name)
+        for output, inputs, rules in tape:
+            if output == name:
+                for x, rule in zip(inputs, rules, strict=True):
+                    gradients[x] = gradients.get(x, 0.0) + rule(gradients[name])
+                    todo.append(x)
+    return gradients
+
+
 def walk(says: str, hint: str, **settings) -> Mistake:
     return Mistake(says, hint, variant(backward, **settings))
 
 
 USES = "a name that is used twice reaches the result on two ways: what becomes of the gradient of the other one?"
+FORWARDS = "when you come to the first entry of the tape, has a gradient reached its output yet?"
+COMPLETE = "which entries have to be read before an entry may be, and in which order does that come by itself?"
 
 MISTAKES = [
     walk("a gradient that arrives replaces the one that was there", USES, meet="overwrite"),
     walk("only the first gradient that arrives at a name is kept", USES, meet="first"),
+    walk(
+        "gradients that meet at a name are averaged",
+        "if a change of x reaches the result on two ways, does the result change by the mean of the two?",
+        meet="average",
+    ),
     walk(
         "an operand that is used twice in the same entry gets only one of its two gradients",
         "x * x has the inputs x and x, and two rules: are both called, and is there room for what both return?",
@@ -153,16 +165,23 @@ MISTAKES = [
         "the rule of u = x + y sends its g to both operands: if you then change the array of x, what happens to y's?",
         meet="in place",
     ),
-    walk(
-        "the tape is read forwards",
-        "when you come to the first entry, has a gradient reached its output yet?",
-        order=1,
-        skip=False,
-    ),
+    walk("the tape is read forwards", FORWARDS, order=1, dead="fail"),
+    walk("the tape is read forwards, and what no gradient has reached yet is left out", FORWARDS, order=1),
+    walk("the tape is read forwards, and what no gradient has reached yet gets a 0", FORWARDS, order=1, dead="zero"),
     walk(
         "entries are read that the result doesn't depend on",
         "no gradient has reached their outputs, so what would you call their rules with?",
-        skip=False,
+        dead="fail",
+    ),
+    walk(
+        "entries that the result doesn't depend on are read with a gradient of 0",
+        "the names that no gradient reaches should not be in the dict: which entries can you leave out?",
+        dead="zero",
+    ),
+    walk(
+        "the walk starts at the output of the last entry",
+        "what comes last on the tape need not be the result: which argument says what is?",
+        at=-1,
     ),
     walk(
         "the walk starts with 0 as the gradient of the result",
@@ -180,9 +199,19 @@ MISTAKES = [
         again=True,
     ),
     Mistake(
-        "an entry is read before its output's gradient is complete, and then again",
-        "which entries have to be read before an entry may be, and in which order does that come by itself?",
-        unfinished,
+        "each gradient is followed to the inputs at once, and again, as a sum, when the next one has been added to it",
+        COMPLETE,
+        depth_first,
+    ),
+    Mistake(
+        "an entry is read again for every gradient that reaches its output, with the sum of all of them",
+        COMPLETE,
+        breadth_first,
+    ),
+    Mistake(
+        "entries are read in the order in which a gradient reaches them, before others that use their output",
+        COMPLETE,
+        variant(breadth_first, once=True),
     ),
 ]
 

@@ -10,13 +10,14 @@ from __future__ import annotations
 import contextlib
 import csv
 import importlib
-import importlib.util
-import io
 import json
 import os
 import subprocess
 import sys
+import tempfile
 import traceback
+import types
+from collections.abc import Iterable, Iterator
 from pathlib import Path
 
 from .framework import Exercise, Verdict, check
@@ -26,69 +27,100 @@ GIGABYTES = 4  # what an exercise may take of memory, where the system can limit
 
 
 def exercises() -> list[Exercise]:
-    """All exercises in order, with the points of ``points.csv``."""
+    """All exercises in order."""
     modules = sorted(path.stem for path in Path(__file__).parent.glob("exercise_*.py"))
     return [importlib.import_module(f".{module}", __package__).EXERCISE for module in modules]
 
 
-def points() -> dict[tuple[int, str], int]:
-    """What each function is worth, from ``points.csv``, which instructors may change."""
-    with open(FOLDER / "points.csv", newline="", encoding="utf-8") as file:
-        return {(int(row["exercise"]), row["function"]): int(row["points"]) for row in csv.DictReader(file)}
+def points() -> dict[tuple[int, str], float]:
+    """What each function is worth, from ``points.csv``, which instructors may change; 0 if it isn't listed."""
+    text = (FOLDER / "points.csv").read_text(encoding="utf-8-sig")  # as spreadsheets write it
+    table = csv.DictReader(text.splitlines(), dialect=csv.Sniffer().sniff(text, ",;\t"))
+    listed = {(int(row["exercise"]), row["function"]): float(row["points"]) for row in table}
+    return {(e.number, t.function): listed.get((e.number, t.function), 0.0) for e in exercises() for t in e.tasks}
 
 
 def check_file(exercise: Exercise, folder: Path, seed: int = 0) -> list[Verdict]:
     """The verdicts on the student's file of an exercise in ``folder``."""
-    command = [sys.executable, "-m", __spec__.name, str(folder), str(exercise.number), str(seed)]
-
-    def all_wrong(text: str) -> list[Verdict]:
-        return [Verdict(task.function, "wrong", text=text) for task in exercise.tasks]
-
-    try:
-        environment = os.environ | {"PYTHONPATH": os.pathsep.join(filter(None, sys.path)), "MPLBACKEND": "Agg"}
-        finished = subprocess.run(
-            command, capture_output=True, text=True, timeout=exercise.seconds, env=environment, stdin=subprocess.DEVNULL
-        )
-    except subprocess.TimeoutExpired:
-        return all_wrong(f"No answer after {exercise.seconds:g} seconds. Is there a loop that doesn't end?")
-    try:
-        return [Verdict(**verdict) for verdict in json.loads(finished.stdout.splitlines()[-1])]
-    except (IndexError, ValueError, TypeError):
-        last = (finished.stderr.strip().splitlines() or ["no message"])[-1]
-        return all_wrong(f"The process ended early (exit code {finished.returncode}): {last}")
+    found: list[Verdict] = []
+    ended_at_once = 0
+    while len(found) < len(exercise.tasks):  # again from the next function on, if one brought the process down
+        new, end = in_a_process(exercise, folder, seed, found)
+        found += new
+        ended_at_once = 0 if new else ended_at_once + 1
+        left = exercise.tasks[len(found) :]
+        lost = left if ended_at_once == 2 else left[:1]  # the second time, it is the file itself that doesn't load
+        found += [Verdict(task.function, "wrong", text=end) for task in lost]
+    return found
 
 
-def verdicts(exercise: Exercise, path: Path, seed: int) -> list[Verdict]:
-    """Load a student's file and check each of its functions, in this process."""
+def in_a_process(exercise: Exercise, folder: Path, seed: int, found: list[Verdict]) -> tuple[list[Verdict], str]:
+    """The verdicts that a new process came to, of the functions after those ``found``, and how it ended."""
+    environment = os.environ | {"PYTHONPATH": os.pathsep.join(filter(None, sys.path)), "MPLBACKEND": "Agg"}
+    right = [verdict.function for verdict in found if verdict.status == "right"]
+    with tempfile.TemporaryDirectory() as scratch:
+        answers, messages = Path(scratch, "answers"), Path(scratch, "messages")
+        answers.touch()
+        arguments = map(str, (folder, exercise.number, seed, answers, len(found), *right))
+        with open(messages, "wb") as stderr:
+            process = subprocess.Popen(
+                [sys.executable, "-m", __spec__.name, *arguments], env=environment, stdin=subprocess.DEVNULL,
+                stdout=subprocess.DEVNULL, stderr=stderr,
+            )  # fmt: skip
+            try:
+                code = process.wait(exercise.seconds)
+                last = (messages.read_text("utf-8", "replace").strip().splitlines() or ["no message"])[-1]
+                end = f"The process ended early (exit code {code}): {last}"
+            except subprocess.TimeoutExpired:
+                end = f"No answer after {exercise.seconds:g} seconds. Is there a loop that doesn't end, or one over "
+                end += "entries where NumPy could take whole arrays?"
+            finally:
+                process.kill()
+                process.wait()
+        lines = answers.read_text("utf-8").splitlines()
+    return [Verdict(**json.loads(line)) for line in lines], end
+
+
+def load(path: Path):
+    """A student's file as a module. It is compiled here each time: a cached one may be older than a quick save."""
+    module = types.ModuleType("student")
+    module.__file__ = str(path)
+    sys.modules["student"] = module  # dataclasses look there
+    exec(compile(path.read_bytes(), str(path), "exec"), vars(module))
+    return module
+
+
+def verdicts(exercise: Exercise, path: Path, seed: int, start: int = 0, right: Iterable[str] = ()) -> Iterator[Verdict]:
+    """Load a student's file and check its functions one after the other, in this process."""
+    tasks, text, right, started = exercise.tasks[start:], "", set(right), bool(start)
     if not path.exists():
-        return [Verdict(task.function, "not started") for task in exercise.tasks]
+        yield from (Verdict(task.function, "not started") for task in tasks)
+        return
     try:
-        spec = importlib.util.spec_from_file_location("student", path)
-        module = importlib.util.module_from_spec(spec)
-        spec.loader.exec_module(module)
+        module = load(path)
     except SyntaxError as error:
         text = (
             f"{type(error).__name__} in line {error.lineno} of {path.name}: {error.msg}\n  {(error.text or '').strip()}"
         )
-        return [Verdict(task.function, "wrong", text=text) for task in exercise.tasks]
     except BaseException as error:
         lines = [f for f in traceback.extract_tb(error.__traceback__) if f.filename == str(path)]
         where = f" in line {lines[-1].lineno}: {lines[-1].line}" if lines else ""
         text = f"{path.name} can't be run: {type(error).__name__}: {error}{where}"
-        return [Verdict(task.function, "wrong", text=text) for task in exercise.tasks]
-    found = []
-    for task in exercise.tasks:
-        function = getattr(module, task.function, None)
+    for task in tasks:
+        function = None if text else getattr(module, task.function, None)
         if callable(function):
-            found.append(check(task, function, seed))
+            verdict = check(task, function, seed)
         else:
-            text = f"{path.name} has no function {task.function}. Was it renamed? It has to keep its name."
-            found.append(Verdict(task.function, "wrong", text=text))
-    right = {verdict.function for verdict in found if verdict.status == "right"}
-    for task, verdict in zip(exercise.tasks, found, strict=True):
-        if verdict.status == "wrong" and (first := [name for name in task.after if name not in right]):
+            missing = f"{path.name} has no function {task.function}. Was it renamed? It has to keep its name."
+            verdict = Verdict(task.function, "wrong", text=text or missing)
+        started |= verdict.status != "not started"
+        if not started:
+            verdict.text = ""
+        if verdict.status == "right":
+            right.add(task.function)
+        elif verdict.status == "wrong" and (first := [name for name in task.after if name not in right]):
             verdict.text = f"{first[0]} isn't right yet. Finish it first: this may come from there.\n{verdict.text}"
-    return found
+        yield verdict
 
 
 def limit_memory() -> None:
@@ -99,13 +131,19 @@ def limit_memory() -> None:
 
 
 def main() -> None:
-    folder, number, seed = Path(sys.argv[1]), int(sys.argv[2]), int(sys.argv[3])
-    (exercise,) = (e for e in exercises() if e.number == number)
+    folder, number, seed, answers, start, *right = sys.argv[1:]
+    (exercise,) = (e for e in exercises() if e.number == int(number))
     limit_memory()
-    with contextlib.redirect_stdout(io.StringIO()):  # what the student's code prints is not the answer
-        found = verdicts(exercise, folder / exercise.file, seed)
-    print()
-    print(json.dumps([vars(verdict) for verdict in found]))
+    path = Path(folder) / exercise.file
+    with (
+        open(answers, "a", encoding="utf-8") as file,
+        open(os.devnull, "w", encoding="utf-8") as nowhere,
+        contextlib.redirect_stdout(nowhere),
+        contextlib.redirect_stderr(nowhere),
+    ):
+        for verdict in verdicts(exercise, path, int(seed), int(start), right):
+            print(json.dumps(vars(verdict)), file=file, flush=True)
+    os._exit(0)  # whatever threads the student's code has left running
 
 
 if __name__ == "__main__":
