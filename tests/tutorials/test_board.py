@@ -66,7 +66,7 @@ def test_without_a_match_the_first_wrong_intermediate_the_worst_entry_and_a_rela
 
 def test_a_wrong_factor_in_one_term_is_told(tmp_path):
     verdict = judge(tmp_path, 10, ("d_var * 2 * (x - mean) / m", "d_var * 6 * (x - mean) / m"))["step_4_d_x"]
-    assert "The term d_var * 2 * (x - mean) / m is multiplied by 3." in verdict.text
+    assert "The term through the variance is multiplied by 3." in verdict.text
 
 
 LIBRARY = """

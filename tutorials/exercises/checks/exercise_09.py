@@ -88,8 +88,8 @@ def scale_and_shift(
 def eval_parts(x, gamma, beta, running_mean, running_var, eps) -> Parts:
     std = np.sqrt(running_var + eps)
     terms = {
-        "gamma * x / sqrt(running_var + eps)": gamma * x / std,
-        "-gamma * running_mean / sqrt(running_var + eps)": -gamma * running_mean / std + 0 * x,
+        "with x": gamma * x / std,
+        "with the running mean": -gamma * running_mean / std + 0 * x,
         "beta": beta + 0 * x,
     }
     factors = {"(running_var + eps)": running_var + eps, "|gamma|": np.abs(gamma)}
@@ -98,7 +98,7 @@ def eval_parts(x, gamma, beta, running_mean, running_var, eps) -> Parts:
 
 def line_parts(gamma, beta, running_mean, running_var, eps) -> Parts:
     scale = gamma / np.sqrt(running_var + eps)
-    terms = {"shift": {"beta": beta, "-running_mean * scale": -running_mean * scale}}
+    terms = {"shift": {"beta": beta, "with the running mean": -running_mean * scale}}
     factors = {"(running_var + eps)": running_var + eps, "|gamma|": np.abs(gamma)}
     return Parts(factors, terms, {"scale": {"beta": beta}, "shift": {"scale": scale, "gamma": gamma}})
 

@@ -288,9 +288,9 @@ def parts_3(d_x_hat, d_var, x, mean, var, eps) -> Parts:
 def parts_4(d_x_hat, d_var, d_mean, x, mean, var, eps) -> Parts:
     m = len(x)
     terms = {
-        "d_x_hat / sqrt(var + eps)": d_x_hat / np.sqrt(var + eps),
-        "d_var * 2 * (x - mean) / m": d_var * 2 * (x - mean) / m,
-        "d_mean / m": d_mean / m + 0 * x,
+        "through x_hat": d_x_hat / np.sqrt(var + eps),
+        "through the variance": d_var * 2 * (x - mean) / m,
+        "through the mean": d_mean / m + 0 * x,
     }
     others = {
         "d_var": d_var + 0 * x,
