@@ -27,9 +27,8 @@
 
 # %%
 from tutorials.data import Dataset, load_digits  # noqa: I001 - before NumPy: see tutorials/__init__.py
-from tutorials.exercises.checks.run import exercises, verdicts
+from tutorials.exercises.checks.run import exercises, load, verdicts
 
-import importlib.util
 from collections.abc import Callable
 from pathlib import Path
 
@@ -49,10 +48,7 @@ def mine(number: int, name: str) -> Callable:
     path = Path(__file__).with_name(exercise.file)
     done = {verdict.function for verdict in verdicts(exercise, path, seed=0) if verdict.status == "right"}
     if name in done:
-        spec = importlib.util.spec_from_file_location(path.stem, path)
-        module = importlib.util.module_from_spec(spec)
-        spec.loader.exec_module(module)
-        return getattr(module, name)
+        return getattr(load(path), name)
     message = f"your {name} of {path.name} isn't done yet: see `python -m tutorials.exercises {number}`"
 
     def not_done(*_, **__):
