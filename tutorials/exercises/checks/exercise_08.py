@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import numpy as np
 
-from .framework import Exercise, Mistake, Parts, Task, variant
+from .framework import Exercise, Mistake, Parts, Task, fixed_eps, variant
 
 EPS = 1e-2  # so large that it matters where it is put
 SHAPES = (4, 3), (3, 5), (7, 2), (2, 3), (6, 4), (4, 4)  # the square one can also be averaged over the wrong axis
@@ -137,6 +137,7 @@ UPDATE = "new = (1 - momentum) * old + momentum * batch: the two weights add up 
 TWO_VARIANCES = "there are two variances: one to divide this batch by, and one to remember; which is which?"
 
 MISTAKES = [
+    fixed_eps(batch_norm_forward),
     forward("mean and variance go over the channels instead of the batch", ONE_PER_CHANNEL, axis=1),
     forward(
         "each example is normalized over its own channels (that exists, and is called layer normalization)",

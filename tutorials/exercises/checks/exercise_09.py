@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import numpy as np
 
-from .framework import Exercise, Mistake, Parts, Task, variant
+from .framework import Exercise, Mistake, Parts, Task, fixed_eps, variant
 
 EPS = 1e-2  # so large that it matters where it is put
 
@@ -117,6 +117,7 @@ SIGN = "what must y be for x = running_mean?"
 COLLECT = "multiply the whole formula out, and collect what doesn't stand with x"
 
 EVAL = [
+    fixed_eps(batch_norm_eval),
     evaluation("the batch's mean and variance are used", COMPANY, mean="batch", var="batch"),
     evaluation("the batch's mean is used", COMPANY, mean="batch"),
     evaluation("the batch's variance is used", COMPANY, var="batch"),
@@ -156,6 +157,7 @@ EVAL = [
     evaluation("beta is added before gamma is multiplied", SIGN, beta_first=True),
 ]
 LINE = [
+    fixed_eps(scale_and_shift),
     line("eps is forgotten", ROOT, divide_by="no eps"),
     line("eps is added after the root", ROOT, divide_by="eps outside"),
     line("the root is forgotten", "running_var is a variance, not a standard deviation", divide_by="no root"),

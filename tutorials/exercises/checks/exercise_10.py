@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import numpy as np
 
-from .framework import Exercise, Mistake, Parts, Task, variant
+from .framework import Exercise, Mistake, Parts, Task, fixed_eps, variant
 
 EPS = 1e-3  # so large that it matters where it is put
 
@@ -111,6 +111,7 @@ AVERAGED = (
 )
 
 WHOLE = [
+    fixed_eps(backward),
     whole(*NO_MEAN, through_mean=False),
     whole(*NO_VAR, through_var=False),
     whole(*NO_M, m_power=0),

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import numpy as np
 
-from .framework import Exercise, Mistake, Parts, Task, variant
+from .framework import Exercise, Mistake, Parts, Task, fixed_eps, variant
 
 EPS = 1e-3  # so large that it matters where it is put
 
@@ -83,6 +83,7 @@ ALIGNED = (
 )
 
 MISTAKES = [
+    fixed_eps(backward),
     wrong(
         "all means and sums go over the batch only",
         "a channel has one mean, not one for each position: which axes, besides the images, does it go over?",

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import numpy as np
 
-from .framework import Exercise, Mistake, Parts, Task, variant
+from .framework import Exercise, Mistake, Parts, Task, fixed_eps, variant
 
 EPS = 1e-3  # so large that it matters where it is put
 
@@ -68,6 +68,7 @@ WHICH = "with which mean and variance did the forward pass in evaluation mode no
 ALL_USE = "all m examples use it: are their gradients summed or averaged?"
 
 FROZEN = [
+    fixed_eps(frozen),
     Mistake(
         "d_gamma and d_beta are 0, as if gamma and beta were frozen, too",
         "only the statistics are constants here: what do gamma and beta need in order to learn?",

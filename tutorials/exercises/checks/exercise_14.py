@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import numpy as np
 
-from .framework import Exercise, Mistake, Task, variant
+from .framework import Exercise, Mistake, Task, fixed_eps, variant
 
 EPS = 1e-3  # so large that it matters where it is put
 
@@ -42,6 +42,7 @@ ROOT = "by what is z - running_mean divided?"
 BRACKET = "multiply out gamma / std * (u @ W.T + b - running_mean) + beta: what happens to each term in the bracket?"
 
 MISTAKES = [
+    fixed_eps(fold),
     wrong(
         "the columns of the weight are scaled instead of its rows",
         "z_o = sum over i of u_i * W_oi + b_o: which values of W does channel o use? And with which axis does NumPy "

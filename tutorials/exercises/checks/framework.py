@@ -372,6 +372,12 @@ def variant(function: Callable, **settings: Any) -> Variant:
     return Variant(function, tuple(settings.items()))
 
 
+def fixed_eps(function: Callable) -> Mistake:
+    """Of a function whose last argument is eps."""
+    hint = "eps is an argument of your function, and may be another number"
+    return Mistake("1e-5 is used for eps, whatever is given", hint, lambda *given: function(*given[:-1], 1e-5))
+
+
 def run(mistakes: Sequence[Mistake], case: tuple) -> dict[str, np.ndarray] | None:
     """What a wrong derivation gives; None if it fails on this case."""
     wrong = mistakes[0].wrong if len(mistakes) == 1 else mistakes[0].wrong.with_(mistakes[1].wrong)
