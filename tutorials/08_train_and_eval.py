@@ -3,7 +3,7 @@
 #
 # You will learn
 # - where the running statistics come from, what `momentum` means, and why TensorFlow's number is 1 minus PyTorch's;
-# - five ways in which a well trained network fails in evaluation, or is spoilt by it, and what cures each of them;
+# - six ways in which a well trained network fails in evaluation, or is spoilt by it, and what cures each of them;
 # - why evaluation is just one multiply-add, how to freeze a layer, and how to make batch normalization disappear.
 #
 # In training, batch normalization (BN) uses the mean and variance of the mini-batch. In use there may be no batch: one
