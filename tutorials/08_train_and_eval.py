@@ -153,9 +153,10 @@ after_update = {
 cases["too few images\n(one batch of 2)"] = (after_update[2][:, 0].mean(), after_update[60][:, -1].mean())
 
 # %% [markdown]
-# The same happens to a running average that forgets too fast. Somebody copies Keras's default and writes
-# `momentum=0.99`: the running statistics are then those of the last batch. With batches of 4, in 600 steps, that
-# costs several points. We average over the last 100 steps, because this failure flickers.
+# ## Failure 4: forgetting too fast
+# What a batch of 2 does to `update_bn` happens to a running average that forgets too fast. Somebody copies Keras's
+# default and writes `momentum=0.99`: the running statistics are then those of the last batch. With batches of 4, in
+# 600 steps, that costs several points. We average over the last 100 steps, because this failure flickers.
 
 # %%
 mistaken, right = (np.mean(train(momentum, 4, steps=600)[1][-10:]) for momentum in (0.99, 0.1))
@@ -210,7 +211,7 @@ with no_grad():
 spread = {mode: float(np.ptp(values)) for mode, values in answers.items()}
 
 # %% [markdown]
-# ## Failure 4: statistics that move although no step is taken
+# ## Failure 5: statistics that move although no step is taken
 # The update happens in *forward*. Not the optimizer moves the statistics but every pass in training mode; `no_grad()`
 # doesn't prevent it, since no gradient is involved. So whoever wants to know how fast the trained network is, sends 20
 # batches of ones through it, and forgets `eval()`, has changed it.
@@ -232,7 +233,7 @@ parameters_moved = any(
 )
 
 # %% [markdown]
-# ## Failure 5: half a freeze
+# ## Failure 6: half a freeze
 # The trained network, without its last layer, becomes the body of another one with a new task: is the digit in an
 # *inverted* image, $1 - x$, odd? The body shall stay as it is, since the old task still needs it. There are two things
 # to stop, by two different means: `requires_grad_(False)` stops the weights, `eval()` stops the statistics. The order
