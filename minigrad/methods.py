@@ -6,7 +6,10 @@ the class, ``tensor.py`` and ``ops`` would import each other.
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
+from typing import Any
+
+import numpy as np
 
 from . import ops
 from .tape import Tape, backward, recording
@@ -67,6 +70,51 @@ def _comparison(name):
     return lambda self, other: getattr(self._data, name)(other._data if isinstance(other, Tensor) else other)
 
 
+# What NumPy asks a Tensor when it is given one: `array + t` calls np.add(array, t).
+FROM_NUMPY = {
+    np.add: ops.add,
+    np.subtract: ops.subtract,
+    np.multiply: ops.multiply,
+    np.divide: ops.divide,
+    np.power: ops.power,
+    np.matmul: ops.matmul,
+}
+COMPARISONS = {np.less, np.less_equal, np.greater, np.greater_equal, np.equal, np.not_equal}
+OTHER_NAMES = {"absolute": "abs", "amax": "max", "amin": "min", "concat": "concatenate", "permute_dims": "transpose"}
+
+
+def _array_ufunc(self: Tensor, ufunc: np.ufunc, kind: str, *inputs: Any, **settings: Any) -> Any:
+    """``array + t`` gives a Tensor; for ``np.exp(t)`` and the like see ``_array_function``."""
+    if kind == "__call__" and ufunc in FROM_NUMPY and not settings:
+        return FROM_NUMPY[ufunc](*inputs)
+    if ufunc in COMPARISONS:
+        return ufunc(*_arrays(inputs), **settings)  # has no gradient to lose
+    return _array_function(self, getattr(ufunc, kind), (), inputs, settings, ufunc.__name__)
+
+
+def _array_function(
+    self: Tensor, function: Callable, types: Any, inputs: Any, settings: dict[str, Any], name: str = ""
+) -> Any:
+    """``np.mean(t)`` and the like: computed as NumPy does for constants, refused where a gradient would be lost."""
+    name = name or function.__name__
+    for value in (*inputs, *settings.values()):
+        for t in value if isinstance(value, (list, tuple)) else (value,):
+            if isinstance(t, Tensor) and t.requires_grad:
+                ours = OTHER_NAMES.get(name, name)
+                advice = f"use minigrad.{ours}" if ours in ops.__all__ else "compose it of minigrad's functions"
+                raise TypeError(
+                    f"np.{name} got {describe(t)}, and its result would have no gradient: {advice}, or .data where no "
+                    "gradient is wanted"
+                )
+    return function(*_arrays(inputs), **dict(zip(settings, _arrays(settings.values()), strict=True)))
+
+
+def _arrays(values: Any) -> list:
+    """Tensors, also inside lists and tuples, as their arrays; other values as they are."""
+    inside = (type(v)(_arrays(v)) if isinstance(v, (list, tuple)) else v for v in values)
+    return [np.asarray(v._data) if isinstance(v, Tensor) else v for v in inside]
+
+
 for name in METHODS:
     setattr(Tensor, name, getattr(ops, name))
 for name, function in BINARY.items():
@@ -77,6 +125,8 @@ for name, symbol in {"add": "+=", "sub": "-=", "mul": "*=", "truediv": "/=", "po
 for name in ("__lt__", "__le__", "__gt__", "__ge__", "__eq__", "__ne__"):
     setattr(Tensor, name, _comparison(name))
 Tensor.__hash__ = object.__hash__  # == compares values; a dict or set still tells tensors apart by identity
+Tensor.__array_ufunc__ = _array_ufunc
+Tensor.__array_function__ = _array_function
 Tensor.__neg__ = ops.negative
 Tensor.__abs__ = ops.abs
 Tensor.__getitem__ = ops.getitem

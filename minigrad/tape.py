@@ -14,15 +14,15 @@ import contextlib
 import copy
 import inspect
 import itertools
-import threading
 from collections.abc import Callable, Iterator
+from contextvars import ContextVar
 from operator import attrgetter
-from types import FunctionType
+from types import BuiltinFunctionType, CodeType, FunctionType, ModuleType
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
-from .tensor import Tensor, changed_since, clock, describe, owner_of, start
+from .tensor import RELEASED, Tensor, changed_since, clock, describe, owner_of, start, to_array
 
 if TYPE_CHECKING:
     import os
@@ -34,13 +34,8 @@ if TYPE_CHECKING:
     from .views.text import Step
 
 
-class _Mode(threading.local):
-    def __init__(self) -> None:  # runs once in each thread, which then changes only its own
-        self.recording = True
-        self.before: list[bool] = []  # what to return to, one for each no_grad that is open
-
-
-_mode = _Mode()
+# How many no_grad are open here. A context variable is a thread's own, and an asynchronous task's own, too.
+_paused: ContextVar[int] = ContextVar("paused", default=0)
 
 
 class no_grad(contextlib.ContextDecorator):  # lower case, because it reads as a statement: with no_grad():
@@ -51,23 +46,27 @@ class no_grad(contextlib.ContextDecorator):  # lower case, because it reads as a
     """
 
     def __call__(self, function: Callable) -> Callable:
-        if inspect.isgeneratorfunction(function):
+        if (
+            inspect.isgeneratorfunction(function)
+            or inspect.iscoroutinefunction(function)
+            or inspect.isasyncgenfunction(function)
+        ):
             raise TypeError(
-                "@no_grad() on a generator would end before its body runs: write `with no_grad():` inside it"
+                "@no_grad() on a generator or an asynchronous function would end before its body runs: "
+                "write `with no_grad():` inside it"
             )
         return super().__call__(function)
 
     def __enter__(self) -> None:
-        _mode.before.append(_mode.recording)
-        _mode.recording = False
+        _paused.set(_paused.get() + 1)
 
     def __exit__(self, *exception: object) -> None:
-        _mode.recording = _mode.before.pop()
+        _paused.set(_paused.get() - 1)
 
 
 def recording() -> bool:
     """Whether this thread is recording now, that is, not inside ``no_grad``."""
-    return _mode.recording
+    return not _paused.get()
 
 
 class Entry:
@@ -98,13 +97,10 @@ class Entry:
                 x = self.inputs[i]
                 d = self.vjp[i](g) if together is None else together[i]
                 array = x._data
-                try:
-                    if d.shape != array.shape:
-                        d = self._fit(i, d)
-                except AttributeError:
+                if not isinstance(d, _ARRAY) or d.shape != array.shape:
                     d = self._fit(i, d)
                 if d.dtype is not array.dtype:
-                    d = d.astype(array.dtype)
+                    d = self._converted(i, d)
                 if together is not None:
                     for _, other in sent:
                         if d is other:
@@ -115,16 +111,25 @@ class Entry:
     def _fit(self, i: int, d: np.ndarray) -> np.ndarray:
         """Sum the gradient for input ``i`` back to its shape, or say that the vjp returned something else."""
         shape = self.inputs[i]._data.shape
-        try:
-            return unbroadcast(d, shape)
-        except (AttributeError, ValueError):
-            got = f"shape {d.shape}" if isinstance(d, np.ndarray) else type(d).__name__
-            raise ValueError(
-                f"the vjp of '{self.op}' must return an array of shape {shape} for input {i}, got {got}"
-            ) from None
+        if not isinstance(d, _ARRAY):
+            raise self._wrong(i, f"an array of shape {shape}", type(d).__name__)
+        extra = d.ndim - len(shape)
+        if extra < 0 or any(n not in (1, length) for n, length in zip(shape, d.shape[extra:], strict=True)):
+            raise self._wrong(i, f"an array of shape {shape}", f"shape {d.shape}")
+        return unbroadcast(d, shape)
+
+    def _converted(self, i: int, d: np.ndarray) -> np.ndarray:
+        """The gradient for input ``i`` in its dtype."""
+        if d.dtype.kind not in "fiub":
+            raise self._wrong(i, "real numbers", str(d.dtype))
+        return d.astype(self.inputs[i]._data.dtype)
+
+    def _wrong(self, i: int, wanted: str, got: str) -> Exception:
+        kind = ValueError if got.startswith("shape") else TypeError
+        return kind(f"the vjp of '{self.op}' must return {wanted} for input {i}, got {got}")
 
 
-RELEASED = Entry()  # takes the place of an entry that backward has used
+_ARRAY = (np.ndarray, np.generic)
 
 
 def record(
@@ -146,16 +151,19 @@ def record(
     ``view_of`` names the input whose memory the result may share. For the other arguments see ``Entry``.
 
     Raises:
-        TypeError: inputs that aren't a tuple.
+        TypeError: a value that isn't an array of real numbers, inputs or vjps that aren't a tuple.
+        ValueError: not as many vjps as inputs.
     """
-    if type(inputs) is not tuple:
-        raise TypeError(f"record('{op}'): inputs must be a tuple, such as (x,), got {type(inputs).__name__}")
+    if type(inputs) is not tuple or not isinstance(value, _ARRAY) or (type(vjp) is tuple and len(vjp) != len(inputs)):
+        raise _unfit(op, value, inputs, vjp)
     result = start(_new(Tensor), value)
     if isinstance(view_of, Tensor):
         result._owner = owner_of(view_of)
-    if _mode.recording:
+    if not _paused.get():
         needs = [isinstance(x, Tensor) and x._requires_grad for x in inputs]
         if True in needs:
+            if value.dtype.kind != "f" or (type(vjp) is not tuple and not callable(vjp)):
+                raise _unfit(op, value, inputs, vjp)
             entry = result._entry = _new(Entry)
             entry.number = result._used = next(clock)
             entry.op, entry.inputs, entry.needs, entry.vjp, entry.rule = op, inputs, needs, vjp, rule
@@ -166,6 +174,20 @@ def record(
                     if x._owner is not None:
                         x._owner._used = entry.number
     return result
+
+
+def _unfit(op: str, value: Any, inputs: Any, vjp: Any) -> Exception:
+    """What is wrong with the arguments of ``record``."""
+    if not isinstance(value, _ARRAY):
+        return TypeError(f"record('{op}'): value must be a NumPy array, got {type(value).__name__}: np.asarray(value)")
+    if type(inputs) is not tuple:
+        return TypeError(f"record('{op}'): inputs must be a tuple, such as (x,), got {type(inputs).__name__}")
+    if type(vjp) is not tuple and not callable(vjp):
+        return TypeError(f"record('{op}'): vjp must be a tuple of functions, or one, got {type(vjp).__name__}")
+    if type(vjp) is tuple and len(vjp) != len(inputs):
+        several = f"{len(inputs)} inputs need as many vjps (None for a constant), got {len(vjp)}"
+        return ValueError(f"record('{op}'): {several}")
+    return TypeError(f"record('{op}'): a result with a gradient must be floating point, got {value.dtype}")
 
 
 _new = object.__new__  # skips __init__, whose checks are for users' data
@@ -223,24 +245,46 @@ def refuse_changed(results: list[Tensor], entries: list[Entry]) -> None:
 
 
 def _holds(entry: Entry, array: np.ndarray) -> bool:
-    """Whether an entry's vjp needs this array: what a function needs later is in its closure or its defaults."""
+    """Whether an entry's vjp may need this array: what a function needs later is in its closure or its defaults.
+
+    A holder that can't be looked into counts as holding: rather a needless error than a wrong gradient.
+    """
     together = type(entry.vjp) is not tuple
-    todo = [entry.vjp] if together else list(itertools.compress(entry.vjp, entry.needs))
+    todo, seen = [entry.vjp] if together else list(itertools.compress(entry.vjp, entry.needs)), set()
     while todo:
         item = todo.pop()
+        if id(item) in seen or isinstance(item, _HOLDS_NOTHING):
+            continue
+        seen.add(id(item))
+        if isinstance(item, Tensor):
+            item = item._data
         if isinstance(item, np.ndarray):
             if np.may_share_memory(item, array):
                 return True
-        elif isinstance(item, Tensor):
-            todo.append(item._data)
         elif isinstance(item, (tuple, list)):
             todo.extend(item)
         elif isinstance(item, FunctionType):
             todo.extend(item.__defaults__ or ())
+            todo.extend((item.__kwdefaults__ or {}).values())
             todo.extend(cell.cell_contents for cell in item.__closure__ or ())
-        elif callable(item):
-            return True  # can't look inside: rather a needless error than a wrong gradient
+            todo.extend(_globals_of(item))
+        else:
+            return True
     return False
+
+
+def _globals_of(function: FunctionType) -> Iterator[Any]:
+    """The values of a function's global names but other functions: in a notebook that is where a vjp's arrays are."""
+    todo = [function.__code__]
+    while todo:
+        code = todo.pop()
+        values = (function.__globals__.get(name) for name in code.co_names)
+        yield from (value for value in values if not isinstance(value, FunctionType))
+        todo.extend(constant for constant in code.co_consts if isinstance(constant, CodeType))
+
+
+_HOLDS_NOTHING = (type(None), bool, int, float, complex, str, bytes, np.generic, np.dtype)
+_HOLDS_NOTHING += (type, ModuleType, BuiltinFunctionType, slice, range, type(...), type(np.sum))
 
 
 def first_gradient(result: Tensor, gradient: ArrayLike | None) -> np.ndarray:
@@ -257,7 +301,7 @@ def first_gradient(result: Tensor, gradient: ArrayLike | None) -> np.ndarray:
                 "the weight of each, or reduce the tensor to one value first, with sum() or mean()"
             )
         return np.ones(result.shape, result.dtype)
-    g = np.array(gradient._data if isinstance(gradient, Tensor) else gradient, dtype=result.dtype)
+    g = to_array(gradient._data if isinstance(gradient, Tensor) else gradient, result.dtype).copy()
     if g.shape != result.shape:
         raise ValueError(f"backward(gradient) on {describe(result)} takes shape {result.shape}, got {g.shape}")
     return g

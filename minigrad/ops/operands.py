@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING, Union
 
 import numpy as np
 
-from ..tensor import Tensor
+from ..tensor import Tensor, to_array
 
 if TYPE_CHECKING:
     from numpy.typing import ArrayLike
@@ -21,10 +21,7 @@ def array_of(x: Operand) -> np.ndarray:
         return x._data
     if isinstance(x, (int, float)):
         return x
-    x = np.asarray(x)
-    if x.dtype.kind not in "fiub":
-        raise TypeError(f"operands are real numbers or booleans, not {x.dtype}")
-    return x
+    return to_array(x)
 
 
 def floating(a: np.ndarray) -> np.ndarray:

@@ -1,8 +1,13 @@
 """Arrays changed in place between forward and backward: an error if the gradient needs the old values."""
 
+import collections
+import copy
 import functools
+import itertools
 import operator
+import pickle
 import re
+import tracemalloc
 
 import numpy as np
 import pytest
@@ -398,6 +403,125 @@ def test_looking_at_data_with_nan_is_no_change():
     np.testing.assert_array_equal(w.grad, [np.nan, 2])
 
 
+def test_assigning_data_to_itself_is_no_change():
+    w = leaf(VALUES)
+    loss = (w * w).sum()
+    w.data = w.data
+    loss.backward()
+    np.testing.assert_array_equal(w.grad, 2 * np.array(VALUES))
+
+
+def test_an_array_that_was_changed_and_is_handed_back_is_a_change():
+    w = leaf(VALUES, name="w")
+    array = w.data
+    loss = (w * w).sum()
+    array -= 1
+    w.data = array
+    with pytest.raises(RuntimeError, match="tensor 'w' was changed in place"):
+        loss.backward()
+
+
+def test_a_zero_whose_sign_was_changed_is_a_change():
+    w = leaf([0.0])
+    with np.errstate(divide="ignore"):
+        loss = (1 / w).sum()
+    w.data *= -1
+    with pytest.raises(RuntimeError, match="changed in place"):
+        loss.backward()
+
+
+PARTS = {
+    "columns": lambda w, i: w[:, i],
+    "columns of the transposed": lambda w, i: w.T[i],
+    "every other row": lambda w, i: w[i::2],
+    "rows of the reversed": lambda w, i: w[::-1][i],
+    "rows under a new axis": lambda w, i: w.expand_dims(0)[:, i],
+    "single values": lambda w, i: w[i : i + 1, i : i + 1],
+}
+MEMORY = {
+    "C": lambda a: a,
+    "Fortran": np.asfortranarray,
+    "reversed": lambda a: a[::-1],
+    "every other": lambda a: np.repeat(a, 2, axis=1)[:, ::2],
+    "a view": lambda a: np.stack([a, a])[1],
+}
+
+
+@pytest.mark.parametrize("memory", MEMORY.values(), ids=MEMORY)
+@pytest.mark.parametrize("part", PARTS.values(), ids=PARTS)
+def test_a_change_in_one_part_spoils_that_part(part, memory):
+    w = Tensor(memory(np.arange(8.0).reshape(2, 4)), requires_grad=True)
+    a = part(w, 1)
+    loss = (a * a).sum()
+    part(w, 1).data[...] = 9
+    with pytest.raises(RuntimeError, match="changed in place"):
+        loss.backward()
+
+
+@pytest.mark.parametrize("memory", [MEMORY["C"], MEMORY["Fortran"]], ids=["C", "Fortran"])
+@pytest.mark.parametrize("part", PARTS.values(), ids=PARTS)
+def test_a_change_in_one_part_leaves_the_others_alone(part, memory):
+    w = Tensor(memory(np.arange(8.0).reshape(2, 4)), requires_grad=True)
+    expected = np.zeros((2, 4))
+    part(Tensor(expected), 1).data[...] = 2 * part(w, 1).data
+    a, b = part(w, 1), part(w, 0)
+    loss = (a * a).sum()
+    b.data[...] = 9
+    loss.backward()
+    np.testing.assert_array_equal(w.grad, expected)
+
+
+def test_a_weight_that_training_changes_by_hand_keeps_no_second_copy_of_itself():
+    w = Tensor(np.ones(1_000_000), requires_grad=True)
+    tracemalloc.start()
+    try:
+        for _ in range(3):
+            w.zero_grad()
+            (w * w).sum().backward()
+            w.data -= 0.1 * w.grad
+        w.grad = None
+        assert tracemalloc.get_traced_memory()[0] < 1_000_000
+    finally:
+        tracemalloc.stop()
+
+
+def test_a_weight_that_was_looked_at_before_backward_keeps_no_copy_after_its_next_update():
+    w = Tensor(np.ones(1_000_000), requires_grad=True)
+    tracemalloc.start()
+    try:
+        for update in (subtract_from_data, step_sgd):
+            loss = (w * w).sum()
+            assert w.data[0] != 0
+            loss.backward()
+            w.grad = None
+            update(w)
+        assert tracemalloc.get_traced_memory()[0] < 1_000_000
+    finally:
+        tracemalloc.stop()
+
+
+@pytest.mark.parametrize("copied", [copy.copy, copy.deepcopy, lambda t: pickle.loads(pickle.dumps(t))])
+@pytest.mark.parametrize("change", [subtract_from_data, write_into_data, write_into_a_slice, subtract_under_no_grad])
+def test_a_copy_is_watched_like_its_original(copied, change):
+    w = copied(leaf(VALUES, name="w"))
+    loss = (w * w).sum()
+    change(w)
+    with pytest.raises(RuntimeError, match="tensor 'w' was changed in place"):
+        loss.backward()
+
+
+@every_change
+@pytest.mark.parametrize("which", ["the copy", "the original"])
+def test_a_shallow_copy_and_its_original_are_spoilt_together(change, which):
+    w = leaf(VALUES)
+    other = copy.copy(w)
+    used, changed = (w, other) if which == "the copy" else (other, w)
+    loss = (used * used).sum()
+    change(changed)
+    with pytest.raises(RuntimeError, match="changed in place"):
+        loss.backward()
+
+
 def test_editing_a_gradient_is_no_change():
     w = leaf([1.0, 2.0])
     (w * 2).sum().backward()
@@ -497,6 +621,76 @@ def keep_a_default_argument(w):
     return lambda g, a=w.data: 2 * g * a
 
 
+def keep_a_keyword_only_default(w):
+    def rule(g, *, a=w.data):
+        return 2 * g * a
+
+    return rule
+
+
+def keep_a_dictionary(w):
+    kept = {"x": w.data}
+    return lambda g: 2 * g * kept["x"]
+
+
+def keep_an_object(w):
+    class Saved:
+        x = w.data
+
+    saved = Saved()
+    return lambda g: 2 * g * saved.x
+
+
+def keep_a_method(w):
+    class Rule:
+        def __init__(self, a):
+            self.a = a
+
+        def __call__(self, g):
+            return 2 * g * self.a
+
+        def rule(self, g):
+            return self(g)
+
+    return Rule(w.data).rule
+
+
+def keep_a_callable(w):
+    return keep_a_method(w).__self__
+
+
+def keep_a_generator(w):
+    kept = (a for a in itertools.repeat(w.data))
+    return lambda g: 2 * g * next(kept)
+
+
+def keep_a_deque(w):
+    kept = collections.deque([w.data])
+    return lambda g: 2 * g * kept[0]
+
+
+def keep_a_partial(w):
+    return functools.partial(lambda a, g: 2 * g * a, w.data)
+
+
+def keep_a_memoryview(w):
+    view = memoryview(w.data)
+    return lambda g: 2 * g * np.asarray(view)
+
+
+def keep_a_detached_tensor(w):
+    constant = w.detach()
+    return lambda g: 2 * g * constant.data
+
+
+def keep_a_global(w):
+    return eval("lambda g: 2 * g * a", {"a": w.data})
+
+
+def keep_a_global_of_an_inner_function(w):
+    return eval("lambda g: (lambda: 2 * g * a)()", {"a": w.data})
+
+
 def keep_an_inner_function(w):
     a = w.data
 
@@ -507,7 +701,26 @@ def keep_an_inner_function(w):
 
 
 @pytest.mark.parametrize(
-    "rule_of", [keep_a_view, keep_the_tensor, keep_a_list, keep_a_default_argument, keep_an_inner_function]
+    "rule_of",
+    [
+        keep_a_view,
+        keep_the_tensor,
+        keep_a_list,
+        keep_a_default_argument,
+        keep_a_keyword_only_default,
+        keep_a_dictionary,
+        keep_an_object,
+        keep_a_method,
+        keep_a_callable,
+        keep_a_generator,
+        keep_a_deque,
+        keep_a_partial,
+        keep_a_memoryview,
+        keep_a_detached_tensor,
+        keep_a_global,
+        keep_a_global_of_an_inner_function,
+        keep_an_inner_function,
+    ],
 )
 def test_however_a_rule_keeps_its_input_it_is_watched(rule_of):
     w = leaf(VALUES)

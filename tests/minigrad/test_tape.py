@@ -1,5 +1,6 @@
 """The tape: what is recorded, the walk back, how long it lives, how it is printed and stepped through."""
 
+import asyncio
 import gc
 import re
 import threading
@@ -11,7 +12,7 @@ import numpy as np
 import pytest
 
 import minigrad as mg
-from minigrad import Tensor, gradcheck
+from minigrad import Tensor, gradcheck, no_grad
 from minigrad.tape import record
 
 
@@ -821,6 +822,99 @@ def test_steps_refuse_what_backward_refuses(gradient, error):
     y = leaf([1.0, 2.0]) * 2
     with pytest.raises(error, match="backward"):
         list(y.tape().steps(gradient))
+
+
+async def an_asynchronous_function():
+    return 1
+
+
+async def an_asynchronous_generator():
+    yield 1
+
+
+@pytest.mark.parametrize("function", [an_asynchronous_function, an_asynchronous_generator])
+def test_no_grad_refuses_to_decorate_what_runs_later(function):
+    with pytest.raises(TypeError, match=r"`with no_grad\(\):` inside"):
+        no_grad()(function)
+
+
+def test_no_grad_holds_in_its_own_asynchronous_task_only():
+    w = leaf([1.0])
+
+    async def pause():
+        with no_grad():
+            await asyncio.sleep(0)
+            return (w * 2).requires_grad
+
+    async def record_meanwhile():
+        return (w * 2).requires_grad
+
+    async def both():
+        return await asyncio.gather(pause(), record_meanwhile())
+
+    assert asyncio.run(both()) == [False, True]
+
+
+# What record and backward refuse in an operation of one's own.
+
+
+@pytest.mark.parametrize(
+    ("value", "inputs", "vjp", "error", "message"),
+    [
+        (2.0, 1, (lambda g: g,), TypeError, "value must be a NumPy array, got float"),
+        ([2.0], 1, (lambda g: g,), TypeError, "value must be a NumPy array, got list"),
+        (Tensor([2.0]), 1, (lambda g: g,), TypeError, "value must be a NumPy array, got Tensor"),
+        (np.array([2]), 1, (lambda g: g,), TypeError, "must be floating point, got int64"),
+        (np.array([2j]), 1, (lambda g: g,), TypeError, "must be floating point, got complex128"),
+        (np.array([2.0]), 1, [lambda g: g], TypeError, "vjp must be a tuple of functions.*got list"),
+        (np.array([2.0]), 1, (), ValueError, "1 inputs need as many vjps .*got 0"),
+        (np.array([2.0]), 2, (lambda g: g,), ValueError, "2 inputs need as many vjps .*got 1"),
+        (np.array([2.0]), 1, (lambda g: g, lambda g: g), ValueError, "1 inputs need as many vjps .*got 2"),
+    ],
+)
+def test_record_refuses_at_once_what_backward_could_not_use(value, inputs, vjp, error, message):
+    with pytest.raises(error, match=rf"record\('twice'\).*{message}"):
+        record("twice", value, (leaf([1.0]),) * inputs, vjp, "d_x = 2 * g")
+
+
+def test_record_refuses_inputs_that_are_no_tuple():
+    with pytest.raises(TypeError, match=r"inputs must be a tuple, such as \(x,\), got Tensor"):
+        record("twice", np.array([2.0]), leaf([1.0]), (lambda g: g,), "d_x = 2 * g")
+
+
+@pytest.mark.parametrize(
+    ("shape", "wrong", "error", "message"),
+    [
+        ((2, 3), lambda g: g.T, ValueError, r"shape \(2, 3\) for input 0, got shape \(3, 2\)"),
+        ((2, 3), np.ravel, ValueError, r"shape \(2, 3\) for input 0, got shape \(6,\)"),
+        ((2, 3), lambda g: g.reshape(6, 1), ValueError, r"got shape \(6, 1\)"),
+        ((2, 3), lambda g: g.sum(0), ValueError, r"got shape \(3,\)"),
+        ((2, 1), lambda g: g.T, ValueError, r"got shape \(1, 2\)"),
+        ((6,), lambda g: g.reshape(2, 3), ValueError, r"got shape \(2, 3\)"),
+        ((0, 3), lambda g: g.T, ValueError, r"got shape \(3, 0\)"),
+        ((2, 3), lambda g: g.tolist(), TypeError, "got list"),
+        ((2, 3), lambda g: None, TypeError, "got NoneType"),
+        ((), lambda g: 1.0, TypeError, "got float"),
+        ((2, 3), Tensor, TypeError, "got Tensor"),
+        ((2, 3), lambda g: g * 1j, TypeError, "must return real numbers for input 0, got complex128"),
+        ((2, 3), lambda g: g.astype(object), TypeError, "must return real numbers for input 0, got object"),
+    ],
+)
+def test_what_a_wrong_rule_returns_is_refused_and_not_squeezed_into_shape(shape, wrong, error, message):
+    w = leaf(np.ones(shape))
+    result = record("wrong", np.ones(shape), (w,), (wrong,), "d_x = ...")
+    with pytest.raises(error, match=rf"the vjp of 'wrong'.*{message}"):
+        result.backward(np.ones(shape))
+    assert w.grad is None
+
+
+@pytest.mark.parametrize(
+    ("shape", "stretched"), [((), (2, 3)), ((3,), (2, 3)), ((2, 1), (2, 3)), ((1, 1), (4, 2, 3)), ((1,), (0,))]
+)
+def test_a_gradient_of_the_stretched_shape_is_summed_over_the_copies(shape, stretched):
+    w = leaf(np.ones(shape))
+    record("stretch", np.ones(stretched), (w,), (lambda g: g,), "d_x = g").backward(np.ones(stretched))
+    np.testing.assert_array_equal(w.grad, np.full(shape, np.prod(stretched) / np.prod(shape)))
 
 
 def test_no_grad_refuses_to_decorate_a_generator():
