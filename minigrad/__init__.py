@@ -17,6 +17,8 @@ from .ops import __all__ as _primitives
 from .tape import Entry, Tape, no_grad, record
 from .tensor import Tensor
 
+__version__ = "0.1.0"  # a plain literal: setup.cfg reads it without importing, so without NumPy
+
 __all__ = [
     "Entry",
     "GradcheckError",
