@@ -7,6 +7,7 @@ from pathlib import Path
 
 TUTORIALS = Path(__file__).parents[1] / "tutorials"
 LESSONS = sorted(path.stem for path in TUTORIALS.glob("[0-9]*.py"))
+TIMEOUT = 1800  # seconds, of whatever the tests start: to notice what hangs, however busy the machine is
 
 
 def run(lesson, *options, folder):
@@ -17,5 +18,5 @@ def run(lesson, *options, folder):
         env=environment,
         capture_output=True,
         text=True,
-        timeout=150,
+        timeout=TIMEOUT,
     )

@@ -12,7 +12,8 @@
 
 # %%
 from tutorials.lesson import (  # before NumPy: see tutorials/__init__.py
-    WITH, WITHOUT, accuracy, batches, check, mlp, parse, parser, progress, save, table, thousands, train_step,
+    WITH, WITHOUT, accuracy, batches, check, ended_early, mlp, parse, parser, progress, save, table, thousands,
+    train_step, until_ctrl_c,
 )  # fmt: skip
 
 import os
@@ -42,7 +43,10 @@ if args.steps < 100 or args.batch_size < 2:
 # By default 1,442 training and 355 test images of 8 x 8 pixels, which come with the course.
 
 # %%
-data = load_digits() if args.data == "digits" else load_mnist(args.data_dir)
+try:
+    data = load_digits() if args.data == "digits" else load_mnist(args.data_dir)
+except (OSError, ValueError) as error:
+    options.error(str(error))
 probe = data.x_test[:1000]  # the images on which we watch the inputs of the sigmoids
 print(f"{args.data}: {len(data.x_train):,} training and {len(data.x_test):,} test images")
 
@@ -93,31 +97,45 @@ def sigmoid_inputs(network: Sequential, x: np.ndarray) -> list[np.ndarray]:
 # ## Training, side by side
 # The same mini-batches go to both networks. We measure after the first step and then a hundred times at equal
 # distances, the accuracy also ten times before the first of those hundred, to see when a fast network reaches 90 %.
+# Ctrl-C ends the training early; the figure and the table then show the way up to there.
 
 # %%
 optimizers = {name: SGD(network.parameters(), args.lr) for name, network in networks.items()}
-watched_at = np.unique([1, *np.linspace(args.steps / 100, args.steps, 100, dtype=int)])
-measured_at = np.unique([*np.linspace(1, watched_at[1], 11, dtype=int), *watched_at])
-moments = {"early": watched_at[0], "midway": watched_at[50], "late": watched_at[-1]}
+to_watch = np.unique([1, *np.linspace(args.steps / 100, args.steps, 100, dtype=int)])
+to_measure = np.unique([*np.linspace(1, to_watch[1], 11, dtype=int), *to_watch])
+moments = {"early": to_watch[0], "midway": to_watch[50], "late": to_watch[-1]}
+measured_at, watched_at = [], []
 test_accuracy = {name: [] for name in networks}
 percentiles = {name: [] for name in networks}  # later an array: (time, layer, percentile, unit)
 snapshots = {name: {} for name in networks}
 
+
+def measure(step: int, watch: bool, keep: bool) -> None:
+    """The accuracies after a step; with ``watch`` also the percentiles, with ``keep`` all inputs of the sigmoids."""
+    measured_at.append(step)
+    watched_at.extend([step] * watch)
+    for name, network in networks.items():
+        test_accuracy[name].append(accuracy(network, data.x_test, data.y_test))
+        if watch:
+            inputs = sigmoid_inputs(network, probe)
+            percentiles[name].append([np.percentile(layer, LEVELS, axis=0) for layer in inputs])
+            if keep:
+                snapshots[name][step] = inputs
+
+
 training_batches = batches(data.x_train, data.y_train, args.batch_size, args.steps, args.seed)
 started = time.perf_counter()
-for step, (x, y) in enumerate(training_batches, start=1):
+for step, (x, y) in enumerate(until_ctrl_c(training_batches), start=1):
     for name, network in networks.items():
         train_step(network, optimizers[name], x, y)
-    if step in measured_at:
-        for name, network in networks.items():
-            test_accuracy[name].append(accuracy(network, data.x_test, data.y_test))
-            if step in watched_at:
-                inputs = sigmoid_inputs(network, probe)
-                percentiles[name].append([np.percentile(layer, LEVELS, axis=0) for layer in inputs])
-                if step in moments.values():
-                    snapshots[name][step] = inputs
+    if step in to_measure:
+        measure(step, watch=step in to_watch, keep=step in moments.values())
         latest = ", ".join(f"{name} {values[-1]:.1%}" for name, values in test_accuracy.items())
-        progress(step, args.steps, f"test accuracy {latest}")
+        progress(step, args.steps, f"accuracy {latest}", time.perf_counter() - started)
+stopped = step < args.steps
+if stopped:
+    measure(step, watch=True, keep=True)
+    moments = {moment: planned for moment, planned in moments.items() if planned < step} | {"late": step}
 seconds = time.perf_counter() - started
 percentiles = {name: np.array(values) for name, values in percentiles.items()}
 
@@ -180,8 +198,8 @@ def draw_accuracy(ax) -> None:
         if reached:
             ax.plot(reached, 90, "o", color=COLOUR[name])
     ax.axhline(90, color="0.6", lw=0.8, zorder=0)
-    ax.set(xlabel="training steps", ylabel="test accuracy (%)", xlim=(0, args.steps), ylim=(0, 102))
-    ax.legend(frameon=False, loc="lower right", fontsize=12)
+    ax.set(xlabel="training steps", ylabel="test accuracy (%)", xlim=(0, step), ylim=(0, 102))
+    ax.legend(frameon=False, loc="best" if stopped else "lower right", fontsize=12)
     ax.set_title("a  Test accuracy", loc="left")
     thousands(ax.xaxis)
 
@@ -192,7 +210,7 @@ def draw_shift(ax) -> None:
                       hatch="//" if name == "without BN" else None, edgecolor="white")  # fmt: skip
         ax.bar_label(bars, fmt="%.2f", padding=2)
     ax.set(xlabel="hidden layer", ylabel="mean distance of percentiles\n(units of sigmoid input)", xticks=[1, 2, 3])
-    ax.set_ylim(0, 1.3 * max(map(max, shift.values())))
+    ax.set_ylim(0, 1.3 * max(map(max, shift.values())) or 1)
     ax.legend(frameon=False, loc="upper center", ncols=2)
     ax.set_title("e  Shift: how far the inputs moved, first step to last", loc="left")
 
@@ -204,7 +222,7 @@ def draw_percentiles(ax, name: str, letter: str) -> None:
         end = (watched_at[-1], q[level][-1])
         ax.annotate(f"{level}th", end, xytext=(4, 0), textcoords="offset points", va="center")
     ax.fill_between(watched_at, q[15], q[85], color=COLOUR[name], alpha=0.15)
-    ax.set(xlabel="training steps", ylabel="input of one sigmoid", xlim=(0, args.steps))
+    ax.set(xlabel="training steps", ylabel="input of one sigmoid", xlim=(0, step))
     ax.set_title(f"{letter}  {name}: 15th, 50th, 85th percentile of a typical unit of layer 3", loc="left")
     thousands(ax.xaxis)
 
@@ -218,15 +236,19 @@ def draw_distributions(ax, name: str, layer: int, bins: np.ndarray) -> None:
             (bins[1:] + bins[:-1]) / 2, -row, height - row, color=COLOUR[name], alpha=0.35 + 0.25 * row, lw=0
         )
         ax.axhline(-row, color="0.6", lw=0.6)
-    ax.set_yticks([0.3, -0.7, -1.7], [f"{moment}\nstep {step:,}" for moment, step in moments.items()])
+    labels = [f"{moment}\nstep {step:,}" for moment, step in moments.items()]
+    ax.set_yticks([0.3, -0.7, -1.7][: len(labels)], labels)
     ax.tick_params(axis="y", length=0)
-    ax.set(xlabel="sigmoid input", xlim=bins[[0, -1]], ylim=(-2.1, 1))
+    ax.set(xlabel="sigmoid input", xlim=bins[[0, -1]], ylim=(0.9 - len(moments), 1))
     ax.set_title(f"layer {layer + 1}", fontsize=10)
 
 
 def draw_everything():
     figure = plt.figure(figsize=(14, 12), layout="constrained")
-    figure.suptitle("Internal covariate shift: the same network without and with batch normalization (BN)", fontsize=16)
+    title = "Internal covariate shift: the same network without and with batch normalization (BN)"
+    if stopped:
+        title += f"\nstopped after step {step:,} of {args.steps:,}"
+    figure.suptitle(title, fontsize=16)
     top, middle, bottom = figure.subfigures(3, 1, height_ratios=[1, 1, 1.1])
     left, right = top.subplots(1, 2, width_ratios=[3, 2])
     draw_accuracy(left)
@@ -260,7 +282,7 @@ for label, values in {"shift": shift, "median moved": median_moved, "travelled":
     rows += [[f"{label}, layer {layer + 1}", *(f"{v[layer]:.2f}" for v in values.values())] for layer in range(3)]
 print()
 table(["", *networks], rows)
-print(f"\n{args.steps:,} steps of both networks and the measurements took {seconds:.0f} s on {os.cpu_count()} cores.")
+print(f"\n{step:,} steps of both networks and the measurements took {seconds:.0f} s on {os.cpu_count()} cores.")
 print(f"The figure: {path}")
 
 # %% [markdown]
@@ -279,4 +301,7 @@ claims = {
     "BN at least halves the mean shift": shift["with BN"].mean() <= shift["without BN"].mean() / 2,
 }
 settings = ("data", "steps", "batch_size", "lr", "init_std")
-check(claims, strict=all(getattr(args, name) == options.get_default(name) for name in settings))
+if stopped:
+    ended_early("07_internal_covariate_shift", step, args.steps)
+else:
+    check(claims, strict=all(getattr(args, name) == options.get_default(name) for name in settings))

@@ -3,8 +3,14 @@
 from __future__ import annotations
 
 import argparse
+import contextlib
 import itertools
+import os
+import shutil
+import signal
 import sys
+import tempfile
+import threading
 from collections.abc import Iterable, Iterator, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING
@@ -40,24 +46,80 @@ def parser(description: str) -> argparse.ArgumentParser:
 
 
 def parse(options: argparse.ArgumentParser, lesson: str) -> argparse.Namespace:
-    """The command line's options if the lesson runs as a script; the defaults if it is stepped cell by cell."""
-    as_script = Path(sys.argv[0]).stem == lesson
-    args = options.parse_args(None if as_script else [])
-    if as_script and not args.show:
+    """The command line's options if the lesson runs as a script; the defaults if it is stepped cell by cell.
+
+    As a script, it also makes sure that the figures can be saved (if not, the command ends here, before anything is
+    computed) and, with ``--show``, that there is a display to show them on.
+    """
+    if not runs_as_script(lesson):
+        return options.parse_args([])
+    args = options.parse_args()
+    with contextlib.suppress(AttributeError):  # a replaced stdout, as in some editors
+        sys.stdout.reconfigure(errors="backslashreplace")  # folders may have names that a terminal can't print
+    try:
+        try_to_write(args.out, lesson)
+    except OSError as error:
+        where = f" ({error.filename})" if error.filename else ""
+        options.error(f"argument --out: can't save figures in {str(args.out)!r}: {error.strerror}{where}")
+    if args.show and not has_display():
+        print("--show: there is no display to open windows on, so the figures are only saved", file=sys.stderr)
+        args.show = False
+    if not args.show:
         matplotlib.use("Agg")  # draws to files, needs no display
     return args
+
+
+def runs_as_script(lesson: str) -> bool:
+    """Whether ``lesson`` was started as a script, and isn't stepped through in a notebook or an editor."""
+    return Path(sys.argv[0]).stem == lesson
+
+
+def try_to_write(folder: Path, lesson: str) -> None:
+    """Make the folder if need be; raise OSError if no file of a figure's size fits in, or an old one is in the way."""
+    folder.mkdir(parents=True, exist_ok=True)
+    with tempfile.TemporaryFile(prefix="probe-", dir=folder) as probe:
+        probe.write(bytes(2**20))
+        probe.flush()
+        os.fsync(probe.fileno())  # some file systems tell only now that they are full
+    for old in folder.glob(f"{lesson}*"):
+        open(old, "r+b").close()
+
+
+def has_display() -> bool:
+    """Whether matplotlib can open windows here."""
+    import matplotlib.pyplot as plt
+    from matplotlib.backends import BackendFilter, backend_registry
+
+    try:
+        plt.switch_backend(plt.get_backend())
+    except ImportError:  # a backend was asked for that needs a display
+        return False
+    return plt.get_backend().lower() not in backend_registry.list_builtin(BackendFilter.NON_INTERACTIVE)
 
 
 # What a lesson prints.
 
 
-def progress(step: int, steps: int, text: str) -> None:
-    """A line that overwrites itself on a terminal; elsewhere, a line for every tenth of the way."""
-    line = f"step {step:,} of {steps:,}: {text}"
+def progress(step: int, steps: int, text: str, seconds: float) -> None:
+    """A line that overwrites itself on a terminal; elsewhere, a line for every tenth of the way.
+
+    Args:
+        seconds: the time that the steps so far have taken, from which the time left is estimated.
+    """
+    left = f", {duration(seconds / step * (steps - step))} left" if step < steps else ""
+    line = f"step {step:,} of {steps:,}{left}: {text}"
     if sys.stdout.isatty():
-        print(f"\r{line:<78}", end="\n" if step == steps else "", flush=True)
+        width = shutil.get_terminal_size().columns - 1  # a longer line would wrap, and not be overwritten
+        print(f"\r{line[:width]:<{width}}", end="\n" if step == steps else "", flush=True)
     elif step == steps or step * 10 % steps == 0:
         print(line, flush=True)
+
+
+def duration(seconds: float) -> str:
+    """A time that is only known roughly: ``40 s``, ``3 min`` or ``2.5 h``."""
+    if seconds < 100:
+        return f"{seconds:.0f} s"
+    return f"{seconds / 60:.0f} min" if seconds < 6000 else f"{seconds / 3600:.1f} h"
 
 
 def table(header: Sequence[str], rows: Iterable[Sequence[str]]) -> None:
@@ -78,6 +140,48 @@ def check(claims: dict[str, bool], strict: bool = True) -> None:
     failed = [claim for claim, holds in claims.items() if not holds]
     if strict and failed:
         raise AssertionError(f"measured otherwise: {'; '.join(failed)}")
+
+
+# Ctrl-C.
+
+
+def until_ctrl_c(items: Iterable) -> Iterator:
+    """The items, until Ctrl-C is pressed: the loop then ends after the step that it is at, with all its results whole.
+
+    What comes after the loop can see by the number of steps that it ended early, and says so with ``ended_early``.
+    Pressing it again during that step interrupts as always.
+    """
+    # Only the main thread may change what Ctrl-C does, and where it does something else than usual, that stays.
+    if (
+        threading.current_thread() is not threading.main_thread()
+        or signal.getsignal(signal.SIGINT) is not signal.default_int_handler
+    ):
+        yield from items
+        return
+    pressed = False
+
+    def note(number, frame) -> None:
+        nonlocal pressed
+        if pressed:
+            raise KeyboardInterrupt
+        pressed = True
+
+    signal.signal(signal.SIGINT, note)
+    try:
+        for item in items:
+            yield item
+            if pressed:
+                return
+    finally:
+        signal.signal(signal.SIGINT, signal.default_int_handler)
+
+
+def ended_early(lesson: str, step: int, steps: int) -> None:
+    """Say that Ctrl-C ended the training, in place of ``check``; a script ends with the exit code for that, 130."""
+    print(f"\nStopped by Ctrl-C after step {step:,} of {steps:,}: the figure and the table show the way up to there.")
+    print("The claims are about the whole way, so they are not checked.", flush=True)
+    if runs_as_script(lesson):
+        sys.exit(130)
 
 
 # Figures.
