@@ -1,4 +1,4 @@
-"""The README's promises: its two set-up commands, and its example, run as printed."""
+"""The README's promises: its two set-up commands, and its examples, run as printed."""
 
 import re
 import subprocess
@@ -6,6 +6,7 @@ import sys
 from pathlib import Path
 
 import pytest
+from run_lesson import TIMEOUT
 
 ROOT = Path(__file__).parents[1]
 README = (ROOT / "README.md").read_text(encoding="utf-8")
@@ -21,24 +22,47 @@ def test_there_are_exactly_two_set_up_commands_of_one_line_each():
     assert tests.endswith("-m pytest")
 
 
-def test_the_example_prints_what_the_readme_says(tmp_path):
-    code, printed = re.search(r"```python\n(.*?)```\n\nIt prints\n\n```text\n(.*?)```", README, re.DOTALL).groups()
-    assert len(code.splitlines()) == 20
-    finished = subprocess.run(
-        [sys.executable, "-W", "error", "-c", code], cwd=tmp_path, capture_output=True, text=True, timeout=60
-    )
+EXAMPLES = re.findall(r"```python\n(.*?)```", README, re.DOTALL)
+
+
+def run(examples, folder, *options):
+    """Run examples one after the other in one namespace, as a reader would."""
+    return subprocess.run(
+        [sys.executable, *options, "-c", "\n".join(examples)],
+        cwd=folder, capture_output=True, text=True, encoding="utf-8", timeout=TIMEOUT,
+    )  # fmt: skip
+
+
+@pytest.fixture(scope="module")
+def reader(tmp_path_factory):
+    """What running all examples in order does, but for the one that needs PyTorch: the process, and its folder."""
+    folder = tmp_path_factory.mktemp("reader")
+    finished = run([code for code in EXAMPLES if "torch" not in code], folder, "-W", "error")
     assert finished.returncode == 0, finished.stderr
+    return finished, folder
+
+
+def test_the_first_example_prints_what_the_readme_says(reader):
+    code, printed = re.search(r"```python\n(.*?)```\n\nIt prints\n\n```text\n(.*?)```", README, re.DOTALL).groups()
+    assert code == EXAMPLES[0]
+    assert len(code.splitlines()) == 20
     # The first line is a test accuracy, whose last digits may depend on the machine's matrix product.
-    first, *rest = finished.stdout.splitlines()
+    first, *rest = reader[0].stdout.splitlines()
     assert float(first.split()[-1]) > 0.95
-    assert rest == printed.splitlines()[1:]
+    expected = printed.splitlines()[1:]
+    assert rest[: len(expected)] == expected
 
 
-def test_the_tape_example_writes_its_page(tmp_path):
-    (code,) = re.findall(r"```python\n(x = Tensor.*?)```", README, re.DOTALL)
-    code = "from minigrad import Tensor\n" + code + "assert loss.tape()[6].op == 'divide'"
-    subprocess.run([sys.executable, "-W", "error", "-c", code], cwd=tmp_path, check=True, timeout=60)
-    assert "x_hat" in (tmp_path / "tape.html").read_text(encoding="utf-8")
+def test_the_tape_examples_write_a_page_and_step_through_it(reader):
+    finished, folder = reader
+    assert "x_hat" in (folder / "tape.html").read_text(encoding="utf-8")
+    assert "7: x_hat = divide(" in finished.stdout
+
+
+def test_the_example_with_pytorch_runs_after_the_others(tmp_path):
+    pytest.importorskip("torch")
+    finished = run(EXAMPLES, tmp_path)
+    assert finished.returncode == 0, finished.stderr
 
 
 DOCUMENTS = sorted(path for path in ROOT.glob("**/*.md") if ".venv" not in path.parts and "build" not in path.parts)

@@ -1,13 +1,16 @@
 """The data loaders: digits, MNIST files with every kind of damage, spirals."""
 
 import gzip
+import re
 import struct
 import tracemalloc
+from pathlib import Path
 
 import numpy as np
 import pytest
 
-from tutorials.data import load_digits, load_mnist, read_idx, two_spirals
+import tutorials.data
+from tutorials.data import LARGEST, load_digits, load_mnist, read_idx, two_spirals
 
 # The digits that come with the course.
 
@@ -129,6 +132,16 @@ def test_a_missing_file_lists_what_was_looked_for(tmp_path, missing):
     assert str(tmp_path) in str(error.value)
 
 
+def test_a_missing_file_names_all_four_files_and_the_page_that_says_where_they_come_from(tmp_path):
+    with pytest.raises(FileNotFoundError) as error:
+        load_mnist(tmp_path)
+    page = Path(tutorials.data.__file__).with_name("README.md").read_text(encoding="utf-8")
+    for name in ("train-images-idx3", "train-labels-idx1", "t10k-images-idx3", "t10k-labels-idx1"):
+        assert f"{name}-ubyte" in str(error.value)
+        assert len(re.findall(rf"^[0-9a-f]{{64}}  {name}-ubyte(?:\.gz)?$", page, re.MULTILINE)) == 2
+    assert "README.md in tutorials/data" in str(error.value)
+
+
 def test_a_folder_that_is_not_there_is_named(tmp_path):
     with pytest.raises(FileNotFoundError, match="nowhere"):
         load_mnist(tmp_path / "nowhere")
@@ -195,14 +208,38 @@ def test_training_and_test_images_of_different_sizes_are_refused(tmp_path):
         load_mnist(tmp_path)
 
 
-@pytest.mark.parametrize("shape", [(2**32 - 1, 28, 28), (2**32 - 1,) * 3, (60_000, 28, 28)], ids=str)
+@pytest.mark.parametrize(
+    ("shape", "problem"),
+    [
+        ((2**32 - 1, 28, 28), "3,367,254,359,280 bytes, more than the 268,435,456"),
+        ((2**32 - 1,) * 3, "more than the 268,435,456"),
+        ((LARGEST + 1, 1, 1), "268,435,457 bytes, more than"),
+        ((LARGEST, 1, 1), "only 1000 follow"),
+        ((60_000, 28, 28), "only 1000 follow"),
+    ],
+    ids=str,
+)
 @pytest.mark.parametrize("gz", [False, True], ids=["plain", "gzipped"])
-def test_a_header_that_claims_billions_of_images_allocates_nothing(tmp_path, shape, gz):
+def test_a_header_that_claims_billions_of_images_allocates_nothing(tmp_path, shape, problem, gz):
     write_mnist(tmp_path, gz=gz, train_images=header(*shape) + bytes(1000))
     tracemalloc.start()
     try:
-        with pytest.raises(ValueError, match=r"train-images.*only 1000 follow"):
+        with pytest.raises(ValueError, match=rf"train-images.*{problem}"):
             load_mnist(tmp_path)
+        _, peak = tracemalloc.get_traced_memory()
+    finally:
+        tracemalloc.stop()
+    assert peak < 10e6
+
+
+def test_a_small_gzip_file_that_unpacks_to_gigabytes_is_not_unpacked(tmp_path):
+    block = gzip.compress(bytes(2**24), mtime=0)  # members of a gzip file follow each other
+    bomb = gzip.compress(header(256, 2**12, 2**12), mtime=0) + 256 * block
+    (tmp_path / "images.gz").write_bytes(bomb)
+    tracemalloc.start()
+    try:
+        with pytest.raises(ValueError, match=r"4,294,967,296 bytes, more than"):
+            read_idx(tmp_path / "images.gz", ndim=3)
         _, peak = tracemalloc.get_traced_memory()
     finally:
         tracemalloc.stop()

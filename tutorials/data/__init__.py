@@ -14,6 +14,10 @@ import numpy as np
 
 from layers import load_arrays
 
+LARGEST = 2**28  # bytes in an IDX file, unpacked: MNIST's largest has 47 million
+
+MNIST = "train-images-idx3-ubyte, train-labels-idx1-ubyte, t10k-images-idx3-ubyte and t10k-labels-idx1-ubyte"
+
 
 class Dataset(NamedTuple):
     """A fixed split into training and test data.
@@ -48,7 +52,7 @@ def load_mnist(folder: str | os.PathLike) -> Dataset:
     ``train-labels`` (``idx1``), ``t10k-images`` and ``t10k-labels``, the test data.
 
     Raises:
-        FileNotFoundError: a file is missing; the message lists what was looked for.
+        FileNotFoundError: a file is missing; the message lists what was looked for, and MNIST's four files.
         ValueError: a file is damaged, or images and labels don't match; the message names the file.
     """
     parts = []
@@ -71,7 +75,10 @@ def _find(folder: str | os.PathLike, name: str, ndim: int) -> Path:
     for candidate in names:
         if (path := Path(folder, candidate)).is_file():
             return path
-    raise FileNotFoundError(f"no {name} file in {str(folder)!r}: looked for {', '.join(names)}")
+    raise FileNotFoundError(
+        f"no {name} file in {str(folder)!r}: looked for {', '.join(names)}. MNIST is the four files {MNIST}, each with "
+        "or without .gz; README.md in tutorials/data says where to get them"
+    )
 
 
 def read_idx(path: str | os.PathLike, ndim: int) -> np.ndarray:
@@ -79,10 +86,11 @@ def read_idx(path: str | os.PathLike, ndim: int) -> np.ndarray:
 
     The format (described on the MNIST page by Y. LeCun and others): two zero bytes, a type code (8 for unsigned
     bytes), the number of axes, each axis's length as a big-endian uint32, then the values. The header is
-    believed only as far as there are bytes: nothing is allocated for what it merely claims.
+    believed only as far as there are bytes: nothing is allocated for what it merely claims. And because a small
+    gzip file may unpack to a very large one, no more than ``LARGEST`` bytes are read.
 
     Raises:
-        ValueError: wrong magic number, truncated, trailing bytes, or damaged compression; names the file.
+        ValueError: wrong magic number, truncated, trailing bytes, too large, or damaged compression; names the file.
     """
     opener = gzip.open if str(path).endswith(".gz") else open
     try:
@@ -95,6 +103,8 @@ def read_idx(path: str | os.PathLike, ndim: int) -> np.ndarray:
                 raise ValueError("truncated inside its header")
             shape = struct.unpack(f">{ndim}I", header[4:])
             size = math.prod(shape)
+            if size > LARGEST:
+                raise ValueError(f"the header {shape} means {size:,} bytes, more than the {LARGEST:,} that are read")
             values = _read(file, size + 1)  # one more than there should be, to notice trailing bytes
             if len(values) != size:
                 problem = f"truncated, only {len(values)} follow" if len(values) < size else "but more bytes follow"
