@@ -17,12 +17,12 @@ import numpy as np
 
 from ..tape import Tape
 from ..tensor import Tensor
-from .text import figure, norm
+from .text import OP, array_of, figure, is_numeric, name_of, norm, one_line
 
 CHARACTER, LINE = 0.62, 1.35  # width and height of a character of monospaced text
 PAD, GAP = 0.5, 1.0  # inside a card, between cards of a column
 LONG = 40  # columns; of a line that goes further, only the last part is drawn for each of its ends
-NAME = 40  # characters of a name
+NAME = 40  # characters of a name on a card
 CURVE = 2.2  # width of the strip between two columns in which the lines curve
 PULL = {
     "operation": 8.0,
@@ -86,9 +86,9 @@ class Graph:
 
 
 def numbers(array: np.ndarray) -> list[str]:
-    """The values of an array of at most 6, a line for each row; of a larger one nothing."""
+    """The values of an array of at most 6, a line for each row; of a larger one, or of other things, nothing."""
     array = np.asarray(array)
-    if array.size > 6 or array.ndim > 2:
+    if array.size > 6 or array.ndim > 2 or not is_numeric(array):
         return []
     if array.ndim == 0:
         return [figure(array[()])]
@@ -121,9 +121,8 @@ def make_graph(tape: Tape, values: bool, grads: dict[int, list[list[str]]], max_
     results = {id(result) for result in tape.results}
 
     def add_card(x, kind: str, **more) -> Card:
-        array = x._data if isinstance(x, Tensor) else np.asarray(x)
-        name = tape.name_of(x)
-        lines = [name if len(name) <= NAME else name[: NAME - 1] + "…"]
+        array, name = array_of(x), name_of(tape, x)
+        lines = [one_line(name, NAME, tail=12)]
         if values and numbers(array) != [name]:  # a constant is called by its value
             lines += numbers(array)
         texts = grads.get(id(x), [])
@@ -141,7 +140,7 @@ def make_graph(tape: Tape, values: bool, grads: dict[int, list[list[str]]], max_
         for x, need in zip(entry.inputs, entry.needs, strict=True):
             kind = "constant" if not need else "result" if id(x) in results else "leaf"
             sources.append(cards[id(x)] if need and id(x) in cards else add_card(x, kind))
-        card = add_card(tape.results[position], "operation", title=entry.op, position=position)
+        card = add_card(tape.results[position], "operation", title=one_line(entry.op, OP), position=position)
         card.column, card.slots = 1 + max(source.column for source in sources), len(sources)
         edges += [Edge(source, card, slot) for slot, source in enumerate(sources)]
     if not tape.entries:  # the tape of a leaf

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import ast
 import re
+import warnings
 from html import escape
 
 SYMBOLS = {
@@ -44,9 +45,11 @@ def typeset(part: str) -> str:
     words = right.split(" ")
     for end in range(len(words) if equals and re.fullmatch(r"\w+", left) else 0, 0, -1):
         try:
-            expression = ast.parse(" ".join(words[:end]), mode="eval").body
+            with warnings.catch_warnings():
+                warnings.simplefilter("ignore")  # a rule in words may be odd Python
+                expression = ast.parse(" ".join(words[:end]), mode="eval").body
             formula = f"<math displaystyle='true'><mrow>{name(left)}<mo>=</mo>{math(expression)[0]}</mrow></math>"
-        except (SyntaxError, ValueError):
+        except (SyntaxError, ValueError, RecursionError, MemoryError):  # the last two: nested too deeply
             continue
         return " ".join([formula, *map(escape, words[end:])])
     return escape(part)

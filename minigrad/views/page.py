@@ -15,7 +15,7 @@ import numpy as np
 from ..tape import Tape, first_gradient
 from .graph import LINE, PAD, Card, Edge, Graph, gradient_text, make_graph
 from .mathml import rule_html
-from .text import HEADER, LEGEND, figure, letters, norm, rows, walk
+from .text import HEADER, LEGEND, NAME, OP, figure, is_numeric, letters, name_of, norm, one_line, rows, rule_of, walk
 
 if TYPE_CHECKING:
     from numpy.typing import ArrayLike
@@ -37,6 +37,13 @@ def table_html(tape: Tape) -> str:
 
 def to_html(tape: Tape, path: str | os.PathLike, gradient: ArrayLike | None) -> Path:
     """See ``Tape.to_html``."""
+    path = Path(path)
+    if not path.parent.is_dir():
+        folder = str(path.parent)
+        raise FileNotFoundError(
+            f"to_html: there is no folder {folder!r} for {path.name!r}: make it first, with "
+            f"pathlib.Path({folder!r}).mkdir(parents=True)"
+        )
     back, totals, texts = walk_back(tape, gradient)
     graph = make_graph(tape, values=True, grads=texts)
     content = json.dumps(describe(tape, graph, back, totals)).replace(
@@ -45,7 +52,7 @@ def to_html(tape: Tape, path: str | os.PathLike, gradient: ArrayLike | None) -> 
     page = Path(__file__).with_name("page.html").read_text(encoding="utf-8")
     script = page.partition("<script>")[2].partition("</script>")[0]
     parts = {
-        "TITLE": escape(f"The tape of {tape.name_of(tape.result)}"),
+        "TITLE": escape(f"The tape of {name_of(tape, tape.result)}"),
         "SCRIPT_HASH": base64.b64encode(hashlib.sha256(script.encode()).digest()).decode(),
         "ROWS": "".join(row_html(cells) for cells in rows(tape)),
         "GRAPH": svg(graph),
@@ -53,7 +60,6 @@ def to_html(tape: Tape, path: str | os.PathLike, gradient: ArrayLike | None) -> 
     }
     before, *pieces = page.split("{{")
     filled = [parts[name] + text for name, text in (piece.split("}}", 1) for piece in pieces)]
-    path = Path(path)
     path.write_text("".join([before, *filled]), encoding="utf-8")
     return path
 
@@ -98,10 +104,12 @@ def describe(tape: Tape, graph: Graph, back: list[dict], totals: dict[int, np.nd
             record["card"] = by_tensor[record["card"]]
     entries = []
     for position, entry in zip(tape.part, tape, strict=True):
-        card, name = by_tensor[id(tape.results[position])], tape.name_of(tape.results[position])
-        meaning = letters(entry, [tape.name_of(x) for x in entry.inputs], name)
-        rule = {"rule": rule_html(entry.rule), "where": f"{meaning}; L is what the tape ends with"}
-        entries.append({"number": position + 1, "card": card, "inputs": inputs[card], "op": entry.op, **rule})
+        card, name = by_tensor[id(tape.results[position])], name_of(tape, tape.results[position])
+        meaning = letters(entry, [name_of(tape, x) for x in entry.inputs], name)
+        rule = {"rule": rule_html("\n".join(rule_of(entry))), "where": f"{meaning}; L is what the tape ends with"}
+        entries.append(
+            {"number": position + 1, "card": card, "inputs": inputs[card], "op": one_line(entry.op, OP), **rule}
+        )
     shown = {i: totals[key] for key, i in by_tensor.items() if key in totals}
     return {
         "cards": [{"name": card.name, "kind": card.kind, "value": picture(card.value)} for card in graph.cards],
@@ -117,8 +125,12 @@ def picture(array: np.ndarray) -> dict:
 
     A cell of the map is the mean of a block of values; its letter says where between -max|cell| and max|cell| it is.
     """
-    array = np.asarray(array, dtype=float)
+    array = np.asarray(array)
     shape = str(array.shape) if array.ndim else "one value"
+    if not is_numeric(array):
+        return {"shape": f"{shape}, not of numbers", "rows": [[one_line(array, NAME)]]}
+    with np.errstate(over="ignore"):  # a long double may be too large
+        array = array.astype(float)
     matrix = array.reshape(len(array) if array.ndim > 1 else 1, -1) if array.size else np.zeros((1, 0))
     if array.size <= 16 and matrix.shape[1] <= 8:
         return {"shape": shape, "rows": [[figure(value) for value in row] for row in matrix]}

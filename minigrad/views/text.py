@@ -15,7 +15,45 @@ from ..tensor import Tensor
 if TYPE_CHECKING:
     from numpy.typing import ArrayLike
 
+NAME, OP, INPUTS, RULE, RULE_LINES = 80, 40, 200, 200, 20  # characters, and lines, that are shown at most
 LEGEND = "g: gradient of the result; x, y: the inputs in order; y: the result, if x is the only input"
+
+
+# What is shown was written by users and may be anything. It passes through these four.
+
+
+def one_line(text: object, longest: int, tail: int = 0) -> str:
+    """A text without what can't be printed; of a longer one the beginning and the last ``tail`` characters."""
+    text = "".join(character if character.isprintable() else " " for character in str(text))
+    return text if len(text) <= longest else text[: longest - 1 - tail] + "…" + text[len(text) - tail :]
+
+
+def name_of(tape: Tape, x: object) -> str:
+    """What an operand is called, in one line: its name or number, a constant's value or shape, or at least its type."""
+    try:
+        return one_line(tape.name_of(x), NAME, tail=12)  # names often differ at their ends
+    except (TypeError, ValueError):  # a constant that NumPy can't make an array of
+        return type(x).__name__
+
+
+def rule_of(entry: Entry) -> list[str]:
+    """The lines of an entry's rule."""
+    lines = str(entry.rule).split("\n")
+    return [one_line(line, RULE) for line in lines[:RULE_LINES]] + ["…"] * (len(lines) > RULE_LINES)
+
+
+def array_of(x: object) -> np.ndarray:
+    """The array of an operand; if it is a constant that NumPy can't make an array of, the name of its type."""
+    if isinstance(x, Tensor):
+        return np.asarray(x._data)
+    try:
+        return np.asarray(x)
+    except (TypeError, ValueError):
+        return np.array(type(x).__name__)
+
+
+def is_numeric(array: np.ndarray) -> bool:
+    return array.dtype.kind in "fiub"
 
 
 def rows(tape: Tape) -> list[tuple[str, ...]]:
@@ -23,11 +61,11 @@ def rows(tape: Tape) -> list[tuple[str, ...]]:
     return [
         (
             str(position + 1),
-            tape.name_of(tape.results[position]),
-            entry.op,
-            ", ".join(tape.name_of(x) for x in entry.inputs),
+            name_of(tape, tape.results[position]),
+            one_line(entry.op, OP),
+            one_line(", ".join(name_of(tape, x) for x in entry.inputs), INPUTS),
             str(tape.results[position].shape),
-            entry.rule.split("\n")[0],
+            rule_of(entry)[0],
         )
         for position, entry in zip(tape.part, tape, strict=True)
     ]
@@ -79,10 +117,10 @@ class Step:
     added: list[bool]
 
     def __repr__(self) -> str:
-        first, *others = self.entry.rule.split("\n")
+        first, *others = rule_of(self.entry)
         width = max(len(sent.name) for sent in self.sent)
         lines = [
-            f"{self.number}: {self.name} = {self.entry.op}({', '.join(self.inputs)})",
+            f"{self.number}: {self.name} = {one_line(self.entry.op, OP)}({one_line(', '.join(self.inputs), INPUTS)})",
             f"   arrived  g = {summary(self.gradient)}",
             f"   rule     {first}    where {letters(self.entry, self.inputs, self.name)}",
             *(f"            {line}" for line in others),
@@ -96,9 +134,10 @@ def letters(entry: Entry, inputs: list[str], result: str) -> str:
     """What the letters in an entry's rule stand for: "x is %3, y is b"."""
     vjps = entry.vjp if type(entry.vjp) is tuple else inputs
     names = [name for name, vjp in zip(inputs, vjps, strict=True) if vjp is not None]
-    used = re.findall(r"\bd_(\w+) = ", entry.rule)[-len(names) :]
+    rule = "\n".join(rule_of(entry))
+    used = re.findall(r"\bd_(\w+) = ", rule)[-len(names) :]
     pairs = list(zip(used, names, strict=False))
-    if len(names) == 1 and re.search(r"\by\b", entry.rule):
+    if len(names) == 1 and re.search(r"\by\b", rule):
         pairs.append(("y", result))
     return ", ".join(f"{letter} is {name}" for letter, name in pairs)
 
@@ -145,6 +184,6 @@ def walk(tape: Tape, gradient: ArrayLike | None = None, *, into_grad: bool) -> I
                 total = x.grad
             else:
                 total = totals[id(x)] = totals[id(x)] + d if id(x) in totals else d
-            sent.append(Sent(tape.name_of(x), x, np.array(d), np.array(total)))
-        inputs = [tape.name_of(x) for x in entry.inputs]
-        yield Step(position + 1, tape.name_of(result), result, entry, inputs, np.array(g), sent, added)
+            sent.append(Sent(name_of(tape, x), x, np.array(d), np.array(total)))
+        inputs = [name_of(tape, x) for x in entry.inputs]
+        yield Step(position + 1, name_of(tape, result), result, entry, inputs, np.array(g), sent, added)

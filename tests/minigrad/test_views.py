@@ -2,11 +2,13 @@
 
 import ast
 import gc
+import inspect
 import itertools
 import json
 import re
 import subprocess
 import sys
+import warnings
 import weakref
 import xml.etree.ElementTree as ET
 from pathlib import Path
@@ -232,14 +234,143 @@ def test_a_leafs_own_tape_shows_its_name_and_gradient(tmp_path):
     assert content["end"][0]["total"]["rows"] == [["3", "4"]]
 
 
-@pytest.mark.parametrize("name", ["a\nb", "tab\there", "nul\0", "\ud800", "$x$ \\frac", "x" * 3000, "%s {0}"])
-def test_any_name_can_be_shown(name, tmp_path):
-    tape = (leaf([1.0, 2.0], name) * 2).sum().tape()
-    assert len(str(tape).splitlines()) == 5
-    figure = tape.draw().figure
-    figure.canvas.draw()
-    assert figure.get_size_inches()[0] < 20
-    assert "\n" not in content_of(tape.to_html(tmp_path / "tape.html"))["cards"][0]["name"]
+# What users write may be anything.
+
+
+def odd_tape(name="x", op="double", rule="d_x = 2 * g", constant=2, data=(1.0, 2.0)):
+    """Two entries, the first of which is written by a user."""
+    x = leaf(data, name)
+    y = mg.record(op, np.asarray(x.data * 2), (x, constant), (lambda g: 2 * g, None), rule)
+    return y.sum().tape()
+
+
+def look_in_every_way(tape, folder):
+    """The lines of the table and the steps, the texts of the figure and the page's content, all of which must exist."""
+    lines = [*str(tape).splitlines(), *(line for step in tape.steps() for line in str(step).splitlines())]
+    ax = tape.draw()
+    ax.figure.canvas.draw()
+    assert ax.figure.get_size_inches()[0] < 20
+    content = content_of(tape.to_html(folder / "tape.html"))
+    json.dumps([lines, texts(ax), tape._repr_html_()], ensure_ascii=False).encode()  # no lonely surrogates
+    plt.close(ax.figure)
+    return lines, texts(ax), content
+
+
+ODD_TEXTS = {
+    "lines": "a\nb\rc\u2028d",
+    "controls": "tab\there nul\0 \x1b[31m",
+    "a surrogate": "\ud800",
+    "from right to left": "\u202eabc\u2067def",
+    "formula": "$x$ \\frac",
+    "markup": "</script><script>alert(1)</script>&amp;",
+    "braces": "%s {0} {{GRAPH}}",
+    "long": "x" * 20_000,
+    "long words": "word " * 4_000,
+    "spaces": "   ",
+    "empty": "",
+}
+
+
+@pytest.mark.parametrize("text", ODD_TEXTS.values(), ids=ODD_TEXTS)
+@pytest.mark.parametrize("what", ["name", "op", "rule", "constant"])
+def test_any_text_can_be_shown_wherever_it_stands(what, text, tmp_path):
+    lines, shown, content = look_in_every_way(odd_tape(**{what: text}), tmp_path)
+    assert len(str(odd_tape(**{what: text})).splitlines()) == 5
+    for line in (*lines, *shown, *(card["name"] for card in content["cards"])):
+        assert line.isprintable()
+        assert len(line) < 400
+    page = (tmp_path / "tape.html").read_text(encoding="utf-8")
+    assert len(page) < 60_000
+    assert "<script>alert" not in page
+
+
+@pytest.mark.parametrize("op", [None, 5, ("a", "tuple")], ids=str)
+def test_an_operations_name_that_is_no_text_is_shown_as_text(op, tmp_path):
+    lines, shown, content = look_in_every_way(odd_tape(op=op), tmp_path)
+    assert content["entries"][0]["op"] == str(op)
+    assert str(op) in shown
+    assert f"{op}(x, 2)" in " ".join(lines)
+
+
+def test_long_names_that_differ_at_their_ends_stay_different():
+    first, second = leaf(1.0, "block." * 50 + "weight"), leaf(1.0, "block." * 50 + "bias")
+    inputs = next((first * second).tape().steps()).inputs
+    assert [name[-6:] for name in inputs] == ["weight", "k.bias"]
+    assert all("…" in name and len(name) <= 80 for name in inputs)
+
+
+CONSTANTS = [
+    "text", b"bytes", None, True, 1 + 2j, 10**400, {"a": 1}, {1, 2}, [1, [2, 3]], (1, "a"), slice(1, 2), ..., print,
+    np.nan, -np.inf, np.bool_(True), np.datetime64("2020-01-01"), np.array(["a", "b"]), np.array([None, {}], object),
+    np.array([True, False]), np.ones((30, 30), bool), np.ones(50, complex), np.array(["text"] * 50),
+    np.zeros(3, [("field", int)]), np.empty(0), np.empty((0, 3)), np.empty((3, 0)), np.empty((30, 0, 30)),
+    np.full((30, 30), np.nan), np.full(100, np.inf), np.full(100, np.longdouble("1e4000")), np.full((50, 50), 1e308),
+    np.zeros((1,) * 32),
+]  # fmt: skip
+
+
+@pytest.mark.parametrize("constant", CONSTANTS, ids=lambda value: f"{type(value).__name__} {str(value)[:20]}")
+def test_any_constant_can_be_shown(constant, tmp_path):
+    look_in_every_way(odd_tape(constant=constant), tmp_path)
+
+
+@pytest.mark.parametrize(
+    "data",
+    [[np.nan, 1.0], [np.inf, -np.inf], [], np.zeros((0, 3)), np.full((9, 9), np.nan), np.full(99, np.inf), 0.0],
+    ids=str,
+)
+def test_any_values_can_be_shown(data, tmp_path):
+    with np.errstate(invalid="ignore"):
+        look_in_every_way(odd_tape(data=data), tmp_path)
+
+
+@pytest.mark.parametrize(
+    "rule",
+    [
+        "d_x = " + "g + " * 5_000 + "g",
+        "d_x = " + "(" * 9_000 + "g" + ")" * 9_000,
+        "d_x = " + "-" * 20_000 + "g",
+        "d_x = " + "lambda: " * 2_500 + "g",
+        "d_x = g" + ".T" * 10_000,
+        "d_x = " + "9" * 20_000,
+        "d_" + "d_" * 10_000 + "x = g",
+        "d_x = g, " * 2_500,
+        "d_x = g; " * 2_500,
+        "d_x = g\n" * 2_500,
+    ],
+    ids=lambda rule: rule[:14],
+)
+def test_a_rule_of_20000_signs_is_cut(rule, tmp_path):
+    lines, _, content = look_in_every_way(odd_tape(rule=rule), tmp_path)
+    assert max(map(len, lines)) < 400
+    assert len(lines) < 60
+    assert "…" in content["entries"][0]["rule"]
+
+
+@pytest.mark.parametrize(
+    "rule", ["d_x = " + "-" * 150 + "g", "d_x = g" + "[0]" * 60, "d_x = " + "(" * 90 + "g" + ")" * 90]
+)
+def test_a_rule_nested_too_deeply_for_the_stack_that_is_left_stays_text(rule):
+    def deep(frames):
+        return deep(frames - 1) if frames else rule_html(rule)
+
+    frames = sys.getrecursionlimit() - len(inspect.stack()) - 60
+    assert deep(frames).startswith("<p>")
+
+
+def test_a_rule_that_is_odd_python_warns_nobody():
+    with warnings.catch_warnings():
+        warnings.simplefilter("error")
+        assert rule_html("d_x = 1is g") == "<p>d_x = 1is g</p>"
+
+
+@pytest.mark.parametrize("path", ["missing/tape.html", "missing/deeper/tape.html", "file/tape.html"])
+def test_a_page_in_a_missing_folder_is_refused_with_what_to_do(tmp_path, path):
+    (tmp_path / "file").touch()
+    folder = str((tmp_path / path).parent)
+    with pytest.raises(FileNotFoundError, match=re.escape(f"there is no folder {folder!r}")) as error:
+        odd_tape().to_html(tmp_path / path)
+    assert "mkdir(parents=True)" in str(error.value)
 
 
 def test_looking_leaves_nothing_behind(tmp_path):
