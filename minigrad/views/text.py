@@ -172,6 +172,7 @@ def walk(tape: Tape, gradient: ArrayLike | None = None, *, into_grad: bool) -> I
     totals = {id(tape.result): g}
     for position in reversed(range(len(tape.entries))):
         entry, result = tape.entries[position], tape.results[position]
+        refuse_changed_since(tape, position)
         g = totals.pop(id(result))
         if into_grad and result._retains_grad:
             accumulate(result, g)
@@ -187,3 +188,12 @@ def walk(tape: Tape, gradient: ArrayLike | None = None, *, into_grad: bool) -> I
             sent.append(Sent(name_of(tape, x), x, np.array(d), np.array(total)))
         inputs = [name_of(tape, x) for x in entry.inputs]
         yield Step(position + 1, name_of(tape, result), result, entry, inputs, np.array(g), sent, added)
+
+
+def refuse_changed_since(tape: Tape, position: int) -> None:
+    """Raise RuntimeError if whoever looks has changed, since the walk began, an array that the entry there needs."""
+    try:
+        refuse_changed([tape.results[position]], [tape.entries[position]])
+    except RuntimeError:  # say it again with the entry's place on the tape
+        refuse_changed(tape.results[: position + 1], tape.entries[: position + 1])
+        raise

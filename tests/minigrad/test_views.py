@@ -577,3 +577,83 @@ def test_importing_minigrad_imports_neither_matplotlib_nor_the_views():
     )
     printed = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True, cwd=ROOT).stdout
     assert printed.strip() == "[]"
+
+
+# Steps, and what is changed between two of them.
+
+
+def step_of_sgd(x, taken):
+    x.grad = np.ones_like(x.data)
+    mg.optim.SGD([x], lr=1.0).step()
+    x.grad = None
+
+
+CHANGES = {
+    "data[...] = ": lambda x, taken: x.data.__setitem__(..., 9.0),
+    "data += ": lambda x, taken: x.data.__iadd__(1.0),
+    "a slice": lambda x, taken: x.data[:1].__imul__(3.0),
+    "a view": lambda x, taken: x.reshape(-1).data.__setitem__(0, 9.0),
+    "np.copyto": lambda x, taken: np.copyto(x.data, 9.0),
+    "an optimizer": step_of_sgd,
+    "an array taken before the steps": lambda x, taken: taken.__setitem__(..., 9.0),
+}
+
+
+@pytest.mark.parametrize("after", [1, 2, 3])
+@pytest.mark.parametrize("change", CHANGES.values(), ids=CHANGES)
+def test_an_array_changed_between_two_steps_is_noticed_before_a_wrong_gradient_is_added(change, after):
+    x, w = leaf([1.0, 2.0], "x"), leaf([3.0, 4.0], "w")
+    tape = ((x * w) * 3).exp().sum().tape()  # the first entry needs x for w's gradient
+    taken = x.data
+    steps = tape.steps()
+    for _ in range(after):
+        next(steps)
+    change(x, taken)
+    with pytest.raises(RuntimeError, match=r"'x' was changed in place after entry 1 of the tape \(multiply\)"):
+        list(steps)
+    assert x.grad is None
+    assert w.grad is None
+
+
+def test_a_result_changed_between_two_steps_is_named_with_the_entry_that_needs_it():
+    x = leaf([1.0, 2.0], "x")
+    y = named((x * 2).exp(), "y")
+    tape = (y * 3).sum().tape()
+    steps = tape.steps()
+    next(steps)
+    y.data[0] = 5.0
+    with pytest.raises(RuntimeError, match=r"'y' was changed in place after entry 2 of the tape \(exp\)"):
+        list(steps)
+    assert x.grad is None
+
+
+def test_what_was_added_before_the_change_is_right():
+    x, w = leaf([1.0, 2.0], "x"), leaf([3.0, 4.0], "w")
+    steps = ((x * w) + x).sum().tape().steps()
+    next(steps), next(steps)
+    w.data[0] = 5.0
+    with pytest.raises(RuntimeError, match="'w' was changed"):
+        next(steps)
+    np.testing.assert_array_equal(x.grad, [1.0, 1.0])
+    assert w.grad is None
+
+
+def test_an_array_that_no_entry_needs_any_more_may_be_changed_between_two_steps():
+    x, w, b = leaf([1.0, 2.0], "x"), leaf([3.0, 4.0], "w"), leaf([5.0, 6.0], "b")
+    steps = (((x * 2) * w) + b).sum().tape().steps()
+    next(steps), next(steps)  # the sum, and the addition, which needs no values
+    b.data[...] = 9.0
+    next(steps)  # the product with w
+    w.data[...] = 9.0
+    next(steps)
+    np.testing.assert_array_equal(x.grad, [6.0, 8.0])
+
+
+def test_a_changed_array_is_noticed_in_steps_that_a_part_does_not_show():
+    x, w = leaf([1.0, 2.0], "x"), leaf([3.0, 4.0], "w")
+    steps = ((x * w).exp() * 2).sum().tape()[2:].steps()
+    next(steps)
+    x.data[0] = 5.0
+    with pytest.raises(RuntimeError, match="'x' was changed"):
+        list(steps)
+    assert w.grad is None
