@@ -4,13 +4,16 @@ import csv
 import shutil
 import subprocess
 import sys
+import threading
 import time
 import xml.etree.ElementTree as ET
 from pathlib import Path
 
 import pytest
+from run_lesson import TIMEOUT
 
 from tutorials.exercises.__main__ import feedback, status
+from tutorials.exercises.checks import run
 from tutorials.exercises.checks.framework import Verdict
 from tutorials.exercises.checks.run import FOLDER, check_file, exercises, points
 
@@ -158,12 +161,26 @@ def test_a_file_that_cannot_be_used_is_told(tmp_path, text, told):
     assert told in check_file(EXERCISES[10], tmp_path)[0].text
 
 
-def test_a_file_that_hangs_costs_two_time_limits_and_no_more(tmp_path):
+def test_a_file_that_hangs_costs_two_time_limits_and_no_more(tmp_path, monkeypatch):
     (tmp_path / EXERCISES[10].file).write_text("while True: pass\n", encoding="utf-8")
     exercise = type(EXERCISES[10])(10, EXERCISES[10].file, "", EXERCISES[10].tasks, seconds=1)
-    started = time.monotonic()
+    started, start = [], run.in_a_process
+    monkeypatch.setattr(run, "in_a_process", lambda *arguments: started.append(True) or start(*arguments))
     assert {verdict.status for verdict in check_file(exercise, tmp_path)} == {"wrong"}
-    assert time.monotonic() - started < 7  # one limit for each function would be more
+    assert len(started) == 2  # one process for each function would be more
+
+
+def test_a_function_that_waits_for_ever_is_found_by_the_clock(tmp_path, monkeypatch):
+    monkeypatch.setattr(run, "PATIENCE", 1)
+    body = "    import time; time.sleep(1e6)"
+    found = judge(tmp_path, 10, ("    return d_y * gamma", body), seconds=1)
+    assert "No answer after 1 seconds" in found["step_1_d_x_hat"].text
+
+
+def test_a_function_that_waits_less_than_that_is_none_the_worse_for_it(tmp_path):
+    body = "    import time; time.sleep(0.7)\n    return d_y * gamma"  # as on a machine that has other things to do
+    found = judge(tmp_path, 10, ("    return d_y * gamma", body), seconds=4)
+    assert {verdict.status for verdict in found.values()} == {"right"}
 
 
 @pytest.mark.parametrize(
@@ -244,7 +261,7 @@ def test_the_board_shows_all_exercises_and_feedback_on_the_first_open_one(tmp_pa
     shutil.copytree(SOLUTIONS, tmp_path / "mine")
     judge(tmp_path / "mine", 11, ("return", "return -1 *"))
     arguments, options = command("tutorials.exercises", "--folder", "mine", folder=tmp_path)
-    printed = subprocess.run(arguments, capture_output=True, check=True, **options).stdout
+    printed = subprocess.run(arguments, capture_output=True, check=True, timeout=TIMEOUT, **options).stdout
     assert printed.count(" done ") == len(EXERCISES) - 1
     assert "Exercise 11" in printed
     assert "batch_norm_d_x: wrong" in printed
@@ -255,11 +272,14 @@ def test_watching_checks_again_after_a_save(tmp_path):
     shutil.copy(FOLDER / EXERCISES[6].file, path)
     arguments, options = command("tutorials.exercises", "6", "--folder", ".", "--watch", folder=tmp_path)
     with subprocess.Popen([arguments[0], "-u", *arguments[1:]], stdout=subprocess.PIPE, **options) as process:
+        limit = threading.Timer(TIMEOUT, process.kill)  # which ends the lines
+        limit.start()
         lines = iter(process.stdout.readline, "")
         assert any("not started" in line for line in lines)
         time.sleep(0.5)
         shutil.copyfile(SOLUTIONS / EXERCISES[6].file, path)
         assert any("relu_backward: done" in line for line in lines)
+        limit.cancel()
         process.kill()
 
 
@@ -275,7 +295,7 @@ def submissions(tmp_path_factory):
 
 def test_a_folder_of_submissions_is_graded_into_one_file(submissions, tmp_path):
     arguments, options = command("tutorials.exercises.grade", submissions, "--csv", "grades.csv", folder=tmp_path)
-    printed = subprocess.run(arguments, capture_output=True, check=True, **options).stdout
+    printed = subprocess.run(arguments, capture_output=True, check=True, timeout=TIMEOUT, **options).stdout
     with open(tmp_path / "grades.csv", newline="", encoding="utf-8") as file:
         rows = list(csv.DictReader(file))
     functions = sum(len(exercise.tasks) for exercise in EXERCISES.values())
@@ -300,7 +320,7 @@ def test_pytest_grades_a_submission_with_points_in_the_junit_file(submissions, t
         "no:cacheprovider",
     ]
     arguments, options = command("pytest", FOLDER, *where, folder=ROOT)
-    finished = subprocess.run(arguments, capture_output=True, **options)
+    finished = subprocess.run(arguments, capture_output=True, timeout=TIMEOUT, **options)
     assert finished.returncode == 1, finished.stdout
     assert "the mean is treated as a constant" in finished.stdout
     points = {}

@@ -88,7 +88,7 @@ class Exercise:
     file: str
     title: str
     tasks: Sequence[Task]
-    seconds: float = 20  # to be finished in
+    seconds: float = 20  # of processor time to be finished in, however busy the machine is
 
 
 @dataclass

@@ -1,8 +1,9 @@
 """Check one exercise in a process of its own, so that nothing a student writes can hang or crash the board.
 
-    python -m tutorials.exercises.checks.run FOLDER NUMBER SEED
+    python -m tutorials.exercises.checks.run FOLDER NUMBER SEED SECONDS ANSWERS START [FUNCTION ...]
 
-prints the verdicts as JSON. ``check_file`` starts that, and never raises on account of the student's code.
+writes the verdicts as JSON to the file ANSWERS, from the function numbered START on, FUNCTIONs before it being right.
+``check_file`` starts that, and never raises on account of the student's code.
 """
 
 from __future__ import annotations
@@ -11,7 +12,9 @@ import contextlib
 import csv
 import importlib
 import json
+import math
 import os
+import signal
 import subprocess
 import sys
 import tempfile
@@ -24,6 +27,8 @@ from .framework import Exercise, Verdict, check
 
 FOLDER = Path(__file__).parents[1]  # of the hand-out
 GIGABYTES = 4  # what an exercise may take of memory, where the system can limit it
+OUT_OF_TIME = -getattr(signal, "SIGXCPU", 1000)  # exit code of a process that has used up its processor time
+PATIENCE = 10 if hasattr(signal, "SIGXCPU") else 1  # times its seconds by the clock: for what waits, and for Windows
 
 
 def exercises() -> list[Exercise]:
@@ -61,23 +66,25 @@ def in_a_process(exercise: Exercise, folder: Path, seed: int, found: list[Verdic
     with tempfile.TemporaryDirectory() as scratch:
         answers, messages = Path(scratch, "answers"), Path(scratch, "messages")
         answers.touch()
-        arguments = map(str, (folder, exercise.number, seed, answers, len(found), *right))
+        arguments = map(str, (folder, exercise.number, seed, exercise.seconds, answers, len(found), *right))
         with open(messages, "wb") as stderr:
             process = subprocess.Popen(
                 [sys.executable, "-m", __spec__.name, *arguments], env=environment, stdin=subprocess.DEVNULL,
                 stdout=subprocess.DEVNULL, stderr=stderr,
             )  # fmt: skip
             try:
-                code = process.wait(exercise.seconds)
-                last = (messages.read_text("utf-8", "replace").strip().splitlines() or ["no message"])[-1]
-                end = f"The process ended early (exit code {code}): {last}"
+                code = process.wait(PATIENCE * exercise.seconds)
             except subprocess.TimeoutExpired:
-                end = f"No answer after {exercise.seconds:g} seconds. Is there a loop that doesn't end, or one over "
-                end += "entries where NumPy could take whole arrays?"
+                code = OUT_OF_TIME
             finally:
                 process.kill()
                 process.wait()
         lines = answers.read_text("utf-8").splitlines()
+        last = (messages.read_text("utf-8", "replace").strip().splitlines() or ["no message"])[-1]
+    end = f"The process ended early (exit code {code}): {last}"
+    if code == OUT_OF_TIME:
+        end = f"No answer after {exercise.seconds:g} seconds. Is there a loop that doesn't end, or one over "
+        end += "entries where NumPy could take whole arrays?"
     return [Verdict(**json.loads(line)) for line in lines], end
 
 
@@ -123,17 +130,20 @@ def verdicts(exercise: Exercise, path: Path, seed: int, start: int = 0, right: I
         yield verdict
 
 
-def limit_memory() -> None:
+def limit(seconds: float) -> None:
+    """Limit this process's memory and processor time, after which the system ends it."""
     with contextlib.suppress(ImportError, ValueError, OSError):  # not on Windows, and not everywhere else
         import resource
 
         resource.setrlimit(resource.RLIMIT_AS, (GIGABYTES * 2**30, GIGABYTES * 2**30))
+        resource.setrlimit(resource.RLIMIT_CORE, (0, 0))  # the file that running out of time would leave
+        resource.setrlimit(resource.RLIMIT_CPU, (math.ceil(seconds), math.ceil(seconds) + 1))
 
 
 def main() -> None:
-    folder, number, seed, answers, start, *right = sys.argv[1:]
+    folder, number, seed, seconds, answers, start, *right = sys.argv[1:]
     (exercise,) = (e for e in exercises() if e.number == int(number))
-    limit_memory()
+    limit(float(seconds))
     path = Path(folder) / exercise.file
     with (
         open(answers, "a", encoding="utf-8") as file,
