@@ -128,7 +128,7 @@ def picture(array: np.ndarray) -> dict:
     array = np.asarray(array)
     shape = str(array.shape) if array.ndim else "one value"
     if not is_numeric(array):
-        return {"shape": f"{shape}, not of numbers", "rows": [[one_line(array, NAME)]]}
+        return {"shape": f"{shape}, not of numbers" if array.ndim else shape, "rows": [[one_line(array, NAME)]]}
     with np.errstate(over="ignore"):  # a long double may be too large
         array = array.astype(float)
     matrix = array.reshape(len(array) if array.ndim > 1 else 1, -1) if array.size else np.zeros((1, 0))

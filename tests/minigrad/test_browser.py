@@ -10,6 +10,7 @@ import shutil
 
 import numpy as np
 import pytest
+from run_lesson import TIMEOUT
 
 from minigrad import Tensor
 
@@ -168,11 +169,12 @@ def test_a_part_of_a_tape_ends_with_the_whole_gradients(page):
 
 
 def test_a_link_leads_to_its_step(page):
+    from selenium.webdriver.support.wait import WebDriverWait
+
     browser = page(small_tape()[0].tape(), "#step=5")
     assert step_shown(browser) == (5, 7, "backward")
     browser.execute_script("location.hash = '#step=2'")
-    browser.implicitly_wait(1)
-    assert step_shown(browser) == (2, 7, "forward")
+    WebDriverWait(browser, TIMEOUT).until(lambda _: step_shown(browser) == (2, 7, "forward"))
     click(browser, "#next")
     assert browser.current_url.endswith("#step=3")
 
