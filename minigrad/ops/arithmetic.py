@@ -38,21 +38,24 @@ def divide(x: Operand, y: Operand) -> Tensor:
     """x / y, elementwise."""
     a, b = array_of(x), array_of(y)
     value = broadcast("divide", operator.truediv, a, b)
-    vjps = (lambda g: g / b, lambda g: -g * a / (b * b))
+    # d_y as -d_x * quotient: y**2 overflows, or becomes 0, where d_x and the quotient are still ordinary numbers
+    vjps = (lambda g: g / b, lambda g: -g / b * value)
     return record("divide", value, (x, y), vjps, "d_x = g / y, d_y = -g * x / y**2")
 
 
 def power(x: Operand, y: Operand) -> Tensor:
     """x ** y, elementwise.
 
-    The gradient of ``x`` is 0 where ``y`` is 0, and the gradient of ``y`` is 0 where ``x`` is 0 and ``y`` is not
-    negative: the limits, where the formula alone would give 0 * infinity. For ``x < 0`` the gradient of ``y`` is nan.
+    The gradient of ``x`` is 0 where ``y`` is 0, whatever ``x`` is, and the gradient of ``y`` is 0 where ``x`` is 0 and
+    ``y`` is not negative: the limits, where the formula alone would give 0 * infinity. Where ``x`` is 0 and ``y``
+    negative, the gradient of ``y`` is infinite. For ``x < 0`` it is nan.
     """
     a, b = array_of(x), array_of(y)
     value = broadcast("power", operator.pow, a, b)
     vjps = (
-        lambda g: g * b * a ** np.where(np.equal(b, 0), 1, np.subtract(b, 1)).astype(value.dtype),
-        lambda g: g * value * np.log(np.where(np.equal(a, 0), 1, a)).astype(value.dtype),
+        # x**0 is 1 also for an x that is 0, infinite or nan, so that times y, 0, it gives 0
+        lambda g: g * (b * a ** np.where(np.equal(b, 0), 0, np.subtract(b, 1)).astype(value.dtype)),
+        lambda g: g * (value * np.log(np.where(np.equal(a, 0) & np.greater_equal(b, 0), 1, a)).astype(value.dtype)),
     )
     return record("power", value, (x, y), vjps, "d_x = g * y * x**(y - 1), d_y = g * x**y * log(x)")
 

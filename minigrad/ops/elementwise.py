@@ -1,4 +1,8 @@
-"""Functions of each element on its own, each with its derivative beside it."""
+"""Functions of each element on its own, each with its derivative beside it.
+
+Rules that let a gradient through or stop it multiply it by 1 or 0, which is many times as fast as choosing between it
+and 0. An infinite gradient that they stop therefore becomes nan.
+"""
 
 from __future__ import annotations
 
@@ -7,6 +11,16 @@ import numpy as np
 from ..tape import record
 from ..tensor import Tensor
 from .operands import Operand, array_of, broadcast, floating
+
+
+def wide(a: np.ndarray) -> np.ndarray:
+    """The array to compute in: float16, whose range ends at 65,504, as float32; any other as it is."""
+    return a.astype(np.float32) if a.dtype.char == "e" else a
+
+
+def narrow(y: np.ndarray, a: np.ndarray) -> np.ndarray:
+    """What was computed from ``wide(a)``, as float16 if ``a`` is."""
+    return y.astype(np.float16) if a.dtype.char == "e" else y
 
 
 def exp(x: Operand) -> Tensor:
@@ -28,7 +42,7 @@ def sqrt(x: Operand) -> Tensor:
 
 
 def abs(x: Operand) -> Tensor:
-    """Absolute value; its gradient at 0 is taken as 0."""
+    """Absolute value; its gradient at 0 is taken as 0, and at nan it is nan."""
     a = array_of(x)
     return record("abs", np.abs(a), (x,), (lambda g: g * np.sign(a),), "d_x = g * sign(x)")
 
@@ -41,10 +55,12 @@ def tanh(x: Operand) -> Tensor:
 
 def sigmoid(x: Operand) -> Tensor:
     """1 / (1 + exp(-x)), the logistic function."""
+    a = floating(array_of(x))
     with np.errstate(over="ignore"):  # exp(-x) is infinite for x far below 0, and 1 / infinity is the right 0
-        y = np.exp(-floating(array_of(x)))
+        y = np.exp(-wide(a))
     y += 1
     y = np.reciprocal(y, out=y if isinstance(y, np.ndarray) else None)
+    y = narrow(y, a)
 
     def d_x(g):
         d = 1 - y
@@ -58,31 +74,31 @@ def sigmoid(x: Operand) -> Tensor:
 def relu(x: Operand) -> Tensor:
     """max(x, 0); its gradient at 0 is taken as 0."""
     y = np.maximum(array_of(x), 0)
-    return record("relu", y, (x,), (lambda g: g * (y > 0),), "d_x = g * (x > 0)")
+    return record("relu", y, (x,), (lambda g: g * (y != 0),), "d_x = g * (x > 0)")  # y is 0, above 0, or nan
 
 
 def maximum(x: Operand, y: Operand) -> Tensor:
-    """The larger of x and y; where they are equal, each gets half of the gradient."""
+    """The larger of x and y; where they are equal, each gets half of the gradient, and where one is nan, both all."""
     a, b = array_of(x), array_of(y)
     value = broadcast("maximum", np.maximum, a, b)
-    vjps = (lambda g: _share(g, np.greater(a, b), a, b), lambda g: _share(g, np.greater(b, a), a, b))
+    vjps = (lambda g: _share(g, np.less(a, b), a, b), lambda g: _share(g, np.less(b, a), a, b))
     return record("maximum", value, (x, y), vjps, "d_x = g * (x > y), d_y = g * (y > x), half each if x == y")
 
 
 def minimum(x: Operand, y: Operand) -> Tensor:
-    """The smaller of x and y; where they are equal, each gets half of the gradient."""
+    """The smaller of x and y; where they are equal, each gets half of the gradient, and where one is nan, both all."""
     a, b = array_of(x), array_of(y)
     value = broadcast("minimum", np.minimum, a, b)
-    vjps = (lambda g: _share(g, np.less(a, b), a, b), lambda g: _share(g, np.less(b, a), a, b))
+    vjps = (lambda g: _share(g, np.greater(a, b), a, b), lambda g: _share(g, np.greater(b, a), a, b))
     return record("minimum", value, (x, y), vjps, "d_x = g * (x < y), d_y = g * (y < x), half each if x == y")
 
 
-def _share(g, wins, a, b):
-    return np.where(np.equal(a, b), g / 2, g * wins)
+def _share(g, loses, a, b):
+    return np.where(np.equal(a, b), g / 2, g * ~loses)
 
 
 def where(condition: Operand, x: Operand, y: Operand) -> Tensor:
-    """x where the condition holds, elsewhere y; the condition itself gets no gradient.
+    """x where the condition holds (is not 0), elsewhere y; the condition itself gets no gradient.
 
     Raises:
         ValueError: shapes that don't broadcast.
@@ -93,6 +109,8 @@ def where(condition: Operand, x: Operand, y: Operand) -> Tensor:
     except ValueError:
         shapes = f"{chosen.shape}, {np.shape(a)} and {np.shape(b)}"
         raise ValueError(f"where: the shapes {shapes} of condition, x and y do not broadcast") from None
+    if isinstance(condition, Tensor) and condition.requires_grad:
+        condition = chosen  # a constant: nothing travels back to it, and alone it makes nothing require a gradient
     vjps = (None, lambda g: np.where(chosen, g, 0), lambda g: np.where(chosen, 0, g))
     return record("where", value, (condition, x, y), vjps, "d_x = g where the condition holds, d_y = g elsewhere")
 
@@ -111,4 +129,6 @@ def clip(x: Operand, min: float | None = None, max: float | None = None) -> Tens
         value, inside = broadcast("clip", np.maximum, value, array_of(min)), np.greater_equal(a, array_of(min))
     if max is not None:
         value, inside = broadcast("clip", np.minimum, value, array_of(max)), np.less_equal(a, array_of(max)) & inside
+    if value is a:  # no limits, and the result must not be the input's own array
+        value = np.array(a)
     return record("clip", value, (x,), (lambda g: g * inside,), "d_x = g * (min <= x <= max)")

@@ -2,6 +2,8 @@
 
 ``axis`` is None (all axes), an int or a tuple of ints, negative ones counted from the end; ``keepdims``
 leaves the reduced axes in the result with length 1. Both as in NumPy.
+
+float16 is added up in float32, as PyTorch does and NumPy only in ``mean``: 70,000 ones are more than float16 can hold.
 """
 
 from __future__ import annotations
@@ -12,6 +14,7 @@ import numpy as np
 
 from ..tape import record
 from ..tensor import Tensor
+from .elementwise import narrow, wide
 from .operands import Operand, array_of, floating
 
 Axis = int | tuple[int, ...] | None
@@ -20,7 +23,7 @@ Axis = int | tuple[int, ...] | None
 def sum(x: Operand, axis: Axis = None, keepdims: bool = False) -> Tensor:
     """Sum over ``axis``."""
     a = np.asarray(array_of(x))
-    value = np.sum(a, axis=axis, keepdims=keepdims)
+    value = _add_up(np.sum, a, axis=axis, keepdims=keepdims)
     shape = a.shape
 
     def d_x(g):
@@ -33,10 +36,10 @@ def mean(x: Operand, axis: Axis = None, keepdims: bool = False) -> Tensor:
     """Mean over ``axis``."""
     a = np.asarray(array_of(x))
     value = np.mean(a, axis=axis, keepdims=keepdims)
-    shape, n = a.shape, _count(a, axis)
+    shape, n = a.shape, _count(a, axis) or 1  # a mean of nothing sends its gradient nowhere
 
     def d_x(g):
-        return np.broadcast_to(_restore(g, axis, len(shape)) / n, shape)
+        return np.broadcast_to(_restore(wide(g) / n, axis, len(shape)), shape)
 
     return record("mean", value, (x,), (d_x,), "d_x = g / n, to every one of the n terms")
 
@@ -44,12 +47,12 @@ def mean(x: Operand, axis: Axis = None, keepdims: bool = False) -> Tensor:
 def var(x: Operand, axis: Axis = None, ddof: int = 0, keepdims: bool = False) -> Tensor:
     """Variance over ``axis``: sum((x - mean)**2) / (n - ddof), by default the biased one, as in NumPy."""
     a = np.asarray(array_of(x))
-    value = np.var(a, axis=axis, ddof=ddof, keepdims=keepdims)
+    value = _add_up(np.var, a, axis=axis, ddof=ddof, keepdims=keepdims)
     n = _count(a, axis)
 
     def d_x(g):
-        centered = a - np.mean(a, axis=axis, keepdims=True)
-        return _restore(g, axis, a.ndim) * centered * (2 / (n - ddof) if n > ddof else np.nan)
+        centered = wide(a) - np.mean(wide(a), axis=axis, keepdims=True)
+        return _restore(wide(g) * (2 / (n - ddof) if n > ddof else np.nan), axis, a.ndim) * centered
 
     return record("var", value, (x,), (d_x,), "d_x = g * 2 * (x - mean) / (n - ddof)")
 
@@ -70,8 +73,9 @@ def _extreme(name, function, x, axis, keepdims):
 
     def d_x(g):
         attained = a == _restore(value, axis, a.ndim)
-        ties = attained.sum(axis=axis, keepdims=True, dtype=a.dtype)
-        return attained * (_restore(g, axis, a.ndim) / ties)
+        with np.errstate(divide="ignore", invalid="ignore"):  # no element equals a nan, so each gets 0 / 0
+            share = _restore(g, axis, a.ndim) / attained.sum(axis=axis, keepdims=True)
+            return attained * share.astype(g.dtype)
 
     return record(name, value, (x,), (d_x,), f"d_x = g * (x == {name}) / count(x == {name})")
 
@@ -79,11 +83,12 @@ def _extreme(name, function, x, axis, keepdims):
 def softmax(x: Operand, axis: int = -1) -> Tensor:
     """exp(x) / sum(exp(x)) along ``axis``; computed from x - max, so that exp cannot overflow."""
     a = floating(array_of(x))
-    y = np.exp(a - np.max(a, axis=axis, keepdims=True))
+    y = np.exp(_below_the_largest(a, axis))
     y = y / np.sum(y, axis=axis, keepdims=True)
+    y = narrow(y, a)
 
     def d_x(g):
-        return y * (g - np.sum(g * y, axis=axis, keepdims=True))
+        return wide(y) * (g - np.sum(g * wide(y), axis=axis, keepdims=True))
 
     return record("softmax", y, (x,), (d_x,), "d_x = y * (g - sum(g * y))")
 
@@ -91,13 +96,28 @@ def softmax(x: Operand, axis: int = -1) -> Tensor:
 def log_softmax(x: Operand, axis: int = -1) -> Tensor:
     """log(softmax(x)) along ``axis``, exact also where softmax(x) would round to 0."""
     a = floating(array_of(x))
-    centered = a - np.max(a, axis=axis, keepdims=True)
-    y = centered - np.log(np.sum(np.exp(centered), axis=axis, keepdims=True))
+    centered = _below_the_largest(a, axis)
+    with np.errstate(divide="ignore"):  # a sum of at least exp(0), if it has any terms
+        y = centered - np.log(np.sum(np.exp(centered), axis=axis, keepdims=True))
+    y = narrow(y, a)
 
     def d_x(g):
-        return g - np.exp(y) * np.sum(g, axis=axis, keepdims=True)
+        return g - np.exp(wide(y)) * np.sum(wide(g), axis=axis, keepdims=True)
 
     return record("log_softmax", y, (x,), (d_x,), "d_x = g - softmax(x) * sum(g)")
+
+
+def _below_the_largest(a, axis):
+    """x - max(x), to compute exponentials from; along an axis of length 0, as empty as x."""
+    a = wide(a)
+    return a - np.max(a, axis=axis, keepdims=True, initial=-np.inf)
+
+
+def _add_up(function, a, **arguments):
+    """A sum or variance of NumPy, float16 in float32 on the way."""
+    if a.dtype.char != "e":
+        return function(a, **arguments)
+    return narrow(function(a, dtype=np.float32, **arguments), a)
 
 
 def _restore(g, axis, ndim):
@@ -109,4 +129,4 @@ def _count(a, axis):
     """How many values go into one result."""
     if axis is None:
         return a.size
-    return math.prod(a.shape[i] for i in (axis if isinstance(axis, tuple) else (axis,))) if a.ndim else 1
+    return math.prod(a.shape[i] for i in (axis if isinstance(axis, tuple) else (axis,)))

@@ -28,8 +28,8 @@ def transpose(x: Operand, *axes: int | tuple[int, ...]) -> Tensor:
     """Axes in the given order, as ``transpose(x, 1, 0)`` or ``transpose(x, (1, 0))``; without one, reversed."""
     a = np.asarray(array_of(x))
     value = a.transpose(*axes)
-    order = axes[0] if len(axes) == 1 and not isinstance(axes[0], int) else axes
-    back = np.argsort([i % a.ndim for i in order]) if order else None
+    order = np.ravel([i for i in axes if i is not None])
+    back = np.argsort(order % a.ndim) if order.size else None
     return record("transpose", value, (x,), (lambda g: np.transpose(g, back),), "d_x = g, axes put back", view_of=x)
 
 
@@ -79,7 +79,7 @@ def getitem(x: Operand, index: Any) -> Tensor:
     parts = index if isinstance(index, tuple) else (index,)
     basic = all(i is None or i is Ellipsis or isinstance(i, slice) or _is_int(i) for i in parts)
     if not basic:  # copied, so that backward finds the same places even if the arrays change
-        parts = tuple(np.array(i) if isinstance(i, (Tensor, np.ndarray, list, tuple)) else i for i in parts)
+        parts = tuple(_copied(i) for i in parts)
     value = a[parts]
     shape = a.shape
 
@@ -93,6 +93,15 @@ def getitem(x: Operand, index: Any) -> Tensor:
 
     rule = "d_x = g at the indexed places, 0 elsewhere"
     return record("getitem", value, (x,), (d_x,), rule, view_of=x if basic else None)
+
+
+def _copied(i):
+    """A part of an index as an array of its own, if it has several places. An empty list names no place: integers."""
+    if isinstance(i, (Tensor, np.ndarray)):
+        return np.array(i)
+    if isinstance(i, (list, tuple)):
+        return np.array(i) if np.size(i) else np.array(i, dtype=np.intp)
+    return i
 
 
 def _is_int(i):
