@@ -55,7 +55,8 @@ def power(x: Operand, y: Operand) -> Tensor:
     vjps = (
         # x**0 is 1 also for an x that is 0, infinite or nan, so that times y, 0, it gives 0
         lambda g: g * (b * a ** np.where(np.equal(b, 0), 0, np.subtract(b, 1)).astype(value.dtype)),
-        lambda g: g * (value * np.log(np.where(np.equal(a, 0) & np.greater_equal(b, 0), 1, a)).astype(value.dtype)),
+        # of x = 0, the powers to be left at 0 are the finite ones: those with a y that is not negative
+        lambda g: g * (value * np.log(np.where(np.equal(a, 0) & np.isfinite(value), 1, a)).astype(value.dtype)),
     )
     return record("power", value, (x, y), vjps, "d_x = g * y * x**(y - 1), d_y = g * x**y * log(x)")
 
