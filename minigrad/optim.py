@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Iterable, Mapping
 from typing import Any
 
@@ -13,17 +14,13 @@ from .tensor import Tensor, describe, mark_changed
 class _Optimizer:
     """Shared by SGD and Adam: the parameters, the settings, and the arrays kept for each parameter."""
 
-    settings: tuple[str, ...]  # names of attributes with numbers
+    settings: dict[str, type]  # names of attributes with numbers, and what they are
     moments: tuple[str, ...]  # names of attributes with a list of arrays, one for each parameter
     counters: tuple[str, ...] = ()  # names of attributes with a list of ints, one for each parameter
 
     def __init__(self, params: Iterable[Tensor]) -> None:
         name = type(self).__name__
-        if isinstance(params, Tensor):
-            raise TypeError(f"{name} takes several parameters: put the one Tensor into a list, [{params.name or 'w'}]")
-        if callable(params):
-            raise TypeError(f"{name} got a function in place of parameters: call it, model.parameters()")
-        self.params = list(params)
+        self.params = _listed(params, name)
         if not self.params:
             raise ValueError(f"{name} got no parameters: pass model.parameters(), and not a generator used up before")
         for p in self.params:
@@ -40,23 +37,61 @@ class _Optimizer:
                 raise ValueError(f"{type(self).__name__}: {name} must be 0 or more, got {value}")
 
     def _settings(self) -> dict[str, float]:
-        return {name: getattr(self, name) for name in self.settings}
+        """The settings as Python numbers: NumPy's float64 would make float64 of what is computed in float32."""
+        return {name: number(getattr(self, name)) for name, number in self.settings.items()}
 
     def step(self) -> None:
-        """Update every parameter that has a gradient.
+        """Update every parameter that has a gradient: all of them, or none if an error is raised.
 
         Raises:
-            ValueError: a gradient of another shape than its parameter; nothing is then changed.
+            RuntimeError: no parameter has a gradient, and at least one requires it: ``backward()`` was forgotten.
+                (Parameters that are all frozen are left alone.)
+            TypeError, ValueError: a gradient that is no floating array of its parameter's shape, or a parameter
+                whose array is read-only.
+            FloatingPointError: a number out of range, after ``np.seterr(all="raise")``.
         """
-        updated = [(i, p, p.grad) for i, p in enumerate(self.params) if p.grad is not None]
-        for _, p, g in updated:
-            if g.shape != p._data.shape:
-                raise ValueError(f"{type(self).__name__}: the grad of {describe(p)} has shape {g.shape}")
-        for i, p, g in updated:
-            self._update(i, p, g)
-        mark_changed(p for _, p, _ in updated)
+        todo = []
+        for i, p in enumerate(self.params):
+            g, a = p.grad, p._data
+            if g is not None:
+                if type(g) is not np.ndarray or g.dtype is not a.dtype or g.shape != a.shape or not a.flags.writeable:
+                    g = self._fit(p, g)
+                todo.append((i, a, g))
+        if not todo and any(p.requires_grad for p in self.params):
+            raise RuntimeError(f"{type(self).__name__}.step(): no parameter has a gradient: call loss.backward() first")
+        changes, kept = self._changes(todo)
+        if "raise" in np.geterr().values():  # then the subtraction may raise, too: try it
+            for (_, a, _), change in zip(todo, changes, strict=True):
+                np.subtract(a, change)
+        with np.errstate(all="ignore"):  # from here on nothing raises
+            for (_, a, _), change in zip(todo, changes, strict=True):
+                a -= change
+        for name, values in kept.items():
+            setattr(self, name, values)
+        mark_changed([self.params[i] for i, _, _ in todo])
 
-    def _update(self, i: int, p: Tensor, g: np.ndarray) -> None:
+    def _fit(self, p: Tensor, g: Any) -> np.ndarray:
+        """The gradient in the parameter's dtype, or an error that says why the parameter can't be updated."""
+        owner = f"{type(self).__name__}.step(): the grad of {describe(p)}"
+        if isinstance(g, Tensor):
+            raise TypeError(f"{owner} is a Tensor: give it an array, such as .data of that Tensor")
+        if not isinstance(g, (np.ndarray, np.floating)) or g.dtype.kind != "f":
+            kind = g.dtype if isinstance(g, np.ndarray) else type(g).__name__
+            raise TypeError(f"{owner} must be a floating array of shape {p.shape}, got {kind}")
+        if g.shape != p.shape:
+            raise ValueError(f"{owner} has shape {g.shape}, the parameter {p.shape}")
+        if not p._data.flags.writeable:
+            raise ValueError(
+                f"{type(self).__name__}.step(): the array of {describe(p)} is read-only: "
+                "make the Tensor of a copy, np.array(...)"
+            )
+        return np.asarray(g, dtype=p.dtype)
+
+    def _changes(self, todo: list[tuple[int, np.ndarray, np.ndarray]]) -> tuple[list[np.ndarray], dict[str, list]]:
+        """For each (i, p, g) what to subtract from parameter i, and the new moments and counters by name.
+
+        Changes nothing itself.
+        """
         raise NotImplementedError
 
     def zero_grad(self) -> None:
@@ -84,29 +119,46 @@ class _Optimizer:
             ValueError: entries that are missing, unknown or of another shape; nothing is then changed.
         """
         owner = f"{type(self).__name__}.load_state_dict"
-        counts = {name: np.array(state[name]).tolist() for name in self.counters if name in state}
-        for name, values in counts.items():
-            if np.shape(values) != (len(self.params),):
-                raise ValueError(f"{owner}: {name} needs a count for each of the {len(self.params)} parameters")
-        known = {f"{name}.{i}": (name, i, p) for name in self.moments for i, p in enumerate(self.params)}
-        required = {*self.settings, *self.counters}
-        for key, (_, i, _) in known.items():
-            if any(values[i] for values in counts.values()):  # this parameter has been updated before
-                required.add(key)
+        moments = {f"{name}.{i}": (name, i) for name in self.moments for i in range(len(self.params))}
+        counts = {name: self._loaded_counts(state[name], f"{owner}: {name}") for name in self.counters if name in state}
+        updated = [any(values[i] for values in counts.values()) for i in range(len(self.params))]
+        required = {*self.settings, *self.counters, *(key for key, (_, i) in moments.items() if updated[i])}
         if missing := required - set(state):
             raise ValueError(f"{owner}: missing {sorted(missing)}")
-        if unexpected := set(state) - required - set(known):
+        if unexpected := set(state) - required - set(moments):
             raise ValueError(f"{owner}: unexpected {sorted(unexpected)}")
         loaded = {name: [None] * len(self.params) for name in self.moments}
-        for key in set(state) & set(known):
-            name, i, p = known[key]
-            loaded[name][i] = array = np.array(state[key], dtype=p.dtype)
-            if array.shape != p.shape:
-                raise ValueError(f"{owner}: {key} has shape {array.shape}, the parameter {p.shape}")
-        settings = {name: type(getattr(self, name))(state[name]) for name in self.settings}
+        for key in set(state) & set(moments):
+            name, i = moments[key]
+            loaded[name][i] = array = np.array(state[key], dtype=self.params[i].dtype)
+            if array.shape != self.params[i].shape:
+                raise ValueError(f"{owner}: {key} has shape {array.shape}, the parameter {self.params[i].shape}")
+        settings = {name: number(state[name]) for name, number in self.settings.items()}
         self._check(settings)
         for name, value in {**settings, **counts, **loaded}.items():
             setattr(self, name, value)
+
+    def _loaded_counts(self, values: Any, label: str) -> list[int]:
+        counts = np.array(values)
+        if counts.shape != (len(self.params),) or counts.dtype.kind not in "iu" or (counts < 0).any():
+            raise ValueError(f"{label} needs a count for each of the {len(self.params)} parameters, got {values!r}")
+        return counts.tolist()
+
+
+def _listed(params: Any, name: str) -> list:
+    """The parameters as a list; an error that helps, if they are something else."""
+    if isinstance(params, Tensor):
+        if params._entry is not None:
+            raise TypeError(f"{name} got a computed result in place of parameters: pass net.parameters()")
+        raise TypeError(f"{name} takes several parameters: put the one Tensor into a list, [{params.name or 'w'}]")
+    if hasattr(params, "parameters"):
+        raise TypeError(f"{name} got a {type(params).__name__} in place of its parameters: pass net.parameters()")
+    if callable(params):
+        raise TypeError(f"{name} got a function in place of parameters: call it, model.parameters()")
+    try:
+        return list(params)
+    except TypeError:
+        raise TypeError(f"{name} got {type(params).__name__} in place of parameters: pass net.parameters()") from None
 
 
 class SGD(_Optimizer):
@@ -126,7 +178,7 @@ class SGD(_Optimizer):
         TypeError: parameters that are no Tensors.
     """
 
-    settings = ("lr", "momentum", "weight_decay", "nesterov")
+    settings = {"lr": float, "momentum": float, "weight_decay": float, "nesterov": bool}
     moments = ("velocity",)
 
     def __init__(
@@ -148,14 +200,18 @@ class SGD(_Optimizer):
         if settings["nesterov"] and not settings["momentum"]:
             raise ValueError("SGD: nesterov needs a momentum above 0")
 
-    def _update(self, i: int, p: Tensor, g: np.ndarray) -> None:
-        if self.weight_decay:
-            g = g + self.weight_decay * p._data
-        if self.momentum:
-            v = self.velocity[i]
-            self.velocity[i] = v = np.array(g) if v is None else self.momentum * v + g
-            g = g + self.momentum * v if self.nesterov else v
-        p._data -= self.lr * g
+    def _changes(self, todo):
+        lr, momentum, weight_decay, nesterov = self._settings().values()
+        if weight_decay:
+            todo = [(i, p, g + weight_decay * p) for i, p, g in todo]
+        if not momentum:
+            return [lr * g for _, _, g in todo], {}
+        velocity, changes = list(self.velocity), []
+        for i, _, g in todo:
+            v = velocity[i]
+            velocity[i] = v = np.array(g) if v is None else momentum * v + g
+            changes.append(lr * (g + momentum * v if nesterov else v))
+        return changes, {"velocity": velocity}
 
 
 class Adam(_Optimizer):
@@ -177,7 +233,7 @@ class Adam(_Optimizer):
         TypeError: parameters that are no Tensors.
     """
 
-    settings = ("lr", "beta1", "beta2", "eps", "weight_decay")
+    settings = {"lr": float, "beta1": float, "beta2": float, "eps": float, "weight_decay": float}
     moments = ("m", "v")
     counters = ("t",)
 
@@ -202,14 +258,24 @@ class Adam(_Optimizer):
         if not max(settings["beta1"], settings["beta2"]) < 1:
             raise ValueError(f"Adam: betas must be below 1, got {settings['beta1']} and {settings['beta2']}")
 
-    def _update(self, i: int, p: Tensor, g: np.ndarray) -> None:
-        if self.weight_decay:
-            g = g + self.weight_decay * p._data
-        if self.m[i] is None:
-            self.m[i], self.v[i] = np.zeros_like(p._data), np.zeros_like(p._data)
-        self.t[i] += 1
-        m, v, t = self.m[i], self.v[i], self.t[i]
-        m += (1 - self.beta1) * (g - m)
-        v += (1 - self.beta2) * (g * g - v)
-        size = self.lr / (1 - self.beta1**t)
-        p._data -= size * m / (np.sqrt(v) / np.sqrt(1 - self.beta2**t) + self.eps)
+    def _changes(self, todo):
+        lr, beta1, beta2, eps, weight_decay = self._settings().values()
+        all_m, all_v, all_t, changes = list(self.m), list(self.v), list(self.t), []
+        for i, p, g in todo:
+            if weight_decay:
+                g = g + weight_decay * p
+            # The formula's lines in place, array by array: that takes less memory, and so less time.
+            m = (1 - beta1) * g
+            v = (1 - beta2) * g
+            v *= g
+            if all_t[i]:
+                m += beta1 * all_m[i]
+                v += beta2 * all_v[i]
+            all_m[i], all_v[i], all_t[i] = m, v, all_t[i] + 1
+            size = np.sqrt(v)
+            size /= math.sqrt(1 - beta2 ** all_t[i])
+            size += eps
+            change = lr / (1 - beta1 ** all_t[i]) * m
+            change /= size
+            changes.append(change)
+        return changes, {"m": all_m, "v": all_v, "t": all_t}

@@ -470,3 +470,293 @@ def test_loading_settings_that_could_not_be_given_is_refused():
     with pytest.raises(ValueError, match="lr must be 0 or more"):
         optimizer.load_state_dict({**optimizer.state_dict(), "lr": -5})
     assert optimizer.lr == 0.1
+
+
+# Gradients near the ends of a dtype's range, against the path of one parameter under torch.optim.Adam (2.13.0, lr=0.1).
+
+
+@pytest.mark.parametrize(
+    ("dtype", "betas", "gs", "path"),
+    [
+        ("float32", (0.9, 0.999), [1, 1e30, 1, 1], [0.900000036, 0.900000036, 0.900000036, 0.900000036]),
+        ("float32", (0.9, 0.999), [1, 5e19, 1, 1], [0.900000036, 0.825586379, 0.76806438, 0.720945895]),
+        ("float32", (0.9, 0.999), [1e-23, 1e-23, 1e-23, 1e-23], [1.0, 1.0, 1.0, 1.0]),
+        ("float32", (0.9, 0.999), [1e10, 1, 1, 1], [0.899999976, 0.832994163, 0.781198442, 0.738770545]),
+        ("float32", (0.9, 0.999), [1, np.inf, 1, 1], [0.900000036, np.nan, np.nan, np.nan]),
+        ("float32", (0.0, 0.0), [1e10, 1, 1, 1], [0.899999976, 0.799999952, 0.699999928, 0.599999905]),
+        ("float32", (0.0, 0.0), [1, 1e30, 1, 1], [0.899999976, 0.899999976, np.nan, np.nan]),
+        ("float32", (0.0, 0.999), [1, 1e30, 1, 1], [0.900000036, 0.900000036, 0.900000036, 0.900000036]),
+        ("float32", (0.9, 0.0), [1e10, 1, 1, 1], [0.899999976, -473684224.0, -772577216.0, -984557440.0]),
+        ("float64", (0.0, 0.0), [1, 1e30, 1, 1], [0.900000001, 0.800000001, 0.700000002, 0.600000003]),
+        ("float64", (0.9, 0.0), [1, 1e30, 1, 1], [0.900000001, 0.847368422, -3.32103318e28, -5.67636901e28]),
+        ("float64", (0.0, 0.999), [1, 1e30, 1, 1], [0.900000001, 0.758614005, 0.758614005, 0.758614005]),
+    ],
+)
+@pytest.mark.filterwarnings("ignore:overflow", "ignore:invalid value")
+def test_adam_goes_through_extreme_gradients_as_pytorch_does(dtype, betas, gs, path):
+    p = leaf([1.0], dtype)
+    actual = run(Adam([p], lr=0.1, betas=betas), p, np.array(gs)[:, None])
+    np.testing.assert_allclose(actual[:, 0], path, rtol=2e-6 if dtype == "float32" else 1e-8)
+
+
+def test_the_moments_of_adam_are_those_of_its_formula_to_the_last_bit():
+    p = leaf([1.0, 1.0])
+    optimizer = Adam([p], betas=(0.9, 0.99))
+    m = v = np.zeros(2)
+    for g in [np.array([1e20, 1.0]), np.array([1.0, 1e-20]), np.array([-1.0, 1e20])]:
+        p.grad = g
+        optimizer.step()
+        m, v = 0.9 * m + (1 - 0.9) * g, 0.99 * v + (1 - 0.99) * g * g
+        np.testing.assert_array_equal(optimizer.m[0], m)
+        np.testing.assert_array_equal(optimizer.v[0], v)
+
+
+# A step is made for all parameters or for none.
+
+
+def state_of(params, optimizer):
+    return {**optimizer.state_dict(), **{f"p.{i}": p.data.copy() for i, p in enumerate(params)}}
+
+
+def assert_same_state(after, before):
+    assert after.keys() == before.keys()
+    for key, value in before.items():
+        np.testing.assert_array_equal(after[key], value)
+
+
+class OtherArray:
+    shape = (2,)
+
+
+@every_optimizer
+@pytest.mark.parametrize(
+    ("gradient", "error", "message"),
+    [
+        (np.ones(3), ValueError, r"'second'.*\(3,\).*\(2,\)"),
+        (np.ones((1, 2)), ValueError, r"\(1, 2\)"),
+        (1.0, TypeError, r"'second'.*floating array.*float"),
+        ([1.0, 1.0], TypeError, "list"),
+        (np.ones(2, int), TypeError, "int64"),
+        (np.ones(2, complex), TypeError, "complex128"),
+        (np.array([1.0, None]), TypeError, "object"),
+        (np.array(["a", "b"]), TypeError, "<U1"),
+        (OtherArray(), TypeError, "OtherArray"),
+        (Tensor([1.0, 1.0]), TypeError, r"'second' is a Tensor.*\.data"),
+    ],
+    ids=repr,
+)
+def test_a_gradient_that_is_no_array_of_the_parameters_shape_changes_nothing(make, gradient, error, message):
+    params = [leaf([1.0, 2.0]), leaf([3.0, 4.0], name="second")]
+    optimizer = make(params)
+    for g in (np.ones(2), gradient):
+        params[0].grad, params[1].grad = np.ones(2), g
+        before = state_of(params, optimizer)
+        if g is gradient:
+            with pytest.raises(error, match=message):
+                optimizer.step()
+            assert_same_state(state_of(params, optimizer), before)
+        else:
+            optimizer.step()
+
+
+@every_optimizer
+def test_a_read_only_parameter_is_refused_before_anything_changes(make):
+    params = [leaf([1.0, 2.0]), leaf([3.0, 4.0], name="second")]
+    params[1].data.flags.writeable = False
+    optimizer = make(params)
+    for p in params:
+        p.grad = np.ones(2)
+    before = state_of(params, optimizer)
+    with pytest.raises(ValueError, match=r"'second' is read-only"):
+        optimizer.step()
+    assert_same_state(state_of(params, optimizer), before)
+
+
+@every_optimizer
+@pytest.mark.parametrize("how", ["raise", "a warning that is an error"])
+def test_an_update_that_overflows_changes_nothing(make, how):
+    params = [leaf([1.0, 2.0]), leaf([3.0, 4.0])]
+    optimizer = make(params)
+    optimizer.lr = 100.0
+    params[0].grad, params[1].grad = np.ones(2), np.array([1.0, 1.7e308])
+    before = state_of(params, optimizer)
+    with np.errstate(all="raise" if how == "raise" else "warn"), pytest.raises((FloatingPointError, RuntimeWarning)):
+        optimizer.step()
+    assert_same_state(state_of(params, optimizer), before)
+
+
+def test_a_parameter_that_overflows_changes_nothing_where_numpy_raises():
+    params = [leaf([1.0]), leaf([1.7e308])]
+    params[0].grad, params[1].grad = np.ones(1), np.array([-1e308])
+    with np.errstate(all="raise"), pytest.raises(FloatingPointError):
+        SGD(params, lr=1).step()
+    assert [p.item() for p in params] == [1, 1.7e308]
+
+
+def test_a_parameter_that_overflows_does_not_stop_the_step_half_way():
+    params = [leaf([1.7e308]), leaf([1.0])]
+    params[0].grad, params[1].grad = np.array([-1e308]), np.ones(1)
+    SGD(params, lr=1).step()
+    assert [p.item() for p in params] == [np.inf, 0]
+
+
+@every_optimizer
+def test_a_refused_step_leaves_the_tape_as_good_as_it_was(make):
+    params = [leaf([1.0, 2.0]), leaf([3.0, 4.0])]
+    loss = (params[0] * params[0]).sum()
+    params[0].grad, params[1].grad = np.ones(2), np.ones(3)
+    with pytest.raises(ValueError, match="shape"):
+        make(params).step()
+    params[0].grad = None
+    loss.backward()
+    np.testing.assert_array_equal(params[0].grad, [2, 4])
+
+
+def test_two_parameters_on_the_same_memory_both_count():
+    array = np.array([1.0, 2.0])
+    tied, apart = [Tensor(array, requires_grad=True) for _ in range(2)], [leaf([1.0, 2.0]) for _ in range(2)]
+    for params in (tied, apart):
+        for p in params:
+            p.grad = np.ones(2)
+        SGD(params, lr=0.25).step()
+    np.testing.assert_array_equal(array, [0.5, 1.5])
+    np.testing.assert_array_equal(apart[0].data, [0.75, 1.75])
+
+
+# What is accepted.
+
+
+@every_optimizer
+@pytest.mark.parametrize("dtype", ["float16", "float32", ">f4", ">f8", "float64", "longdouble"])
+def test_gradients_and_moments_take_the_parameters_dtype(make, dtype):
+    p, same = leaf([1.0, 2.0], np.float32), leaf([1.0, 2.0], np.float32)
+    optimizers = make([p]), make([same])
+    for g in (np.array([0.25, -0.5]), np.array([1.0, 2.0])):
+        p.grad, same.grad = g.astype(dtype), g.astype(np.float32)
+        for optimizer in optimizers:
+            optimizer.step()
+    np.testing.assert_array_equal(p.data, same.data)
+    assert_same_state(optimizers[0].state_dict(), optimizers[1].state_dict())
+    for key, value in optimizers[0].state_dict().items():
+        assert np.shape(value) != (2,) or value.dtype == np.float32, key
+
+
+@every_optimizer
+def test_the_gradient_of_a_single_number_may_be_a_numpy_scalar(make):
+    p = leaf(1.0)
+    optimizer = make([p])
+    for _ in range(3):
+        p.grad = np.float64(2.0) * np.array(0.5)
+        assert not isinstance(p.grad, np.ndarray)
+        optimizer.step()
+    assert p.data.shape == ()
+    assert p.item() < 1
+
+
+@every_optimizer
+@pytest.mark.parametrize("number", [np.float64, np.float32, np.array])
+def test_settings_may_be_numpys_numbers_and_float32_stays(make, number):
+    p, same = leaf([1.0, 2.0], np.float32), leaf([1.0, 2.0], np.float32)
+    optimizers = make([p]), make([same])
+    for name in optimizers[0].settings:
+        if name != "nesterov":
+            setattr(optimizers[1], name, float(number(getattr(optimizers[0], name))))
+            setattr(optimizers[0], name, number(getattr(optimizers[0], name)))
+    for _ in range(3):
+        p.grad, same.grad = np.ones(2, np.float32), np.ones(2, np.float32)
+        for optimizer in optimizers:
+            optimizer.step()
+    np.testing.assert_array_equal(p.data, same.data)
+    assert_same_state(optimizers[0].state_dict(), optimizers[1].state_dict())
+    assert all(value.dtype == np.float32 for value in optimizers[0].state_dict().values() if np.shape(value) == (2,))
+
+
+# step() before backward().
+
+
+@every_optimizer
+def test_a_step_without_any_gradient_says_that_backward_was_forgotten(make):
+    with pytest.raises(RuntimeError, match=r"no parameter has a gradient.*backward"):
+        make([leaf([1.0]), leaf([2.0])]).step()
+
+
+@every_optimizer
+def test_a_step_after_zero_grad_says_so_too(make):
+    p = leaf([1.0])
+    optimizer = make([p])
+    (p * p).sum().backward()
+    optimizer.zero_grad()
+    with pytest.raises(RuntimeError, match="backward"):
+        optimizer.step()
+
+
+@every_optimizer
+def test_a_step_with_all_parameters_frozen_does_nothing(make):
+    p = leaf([1.0])
+    p.requires_grad = False
+    make([p]).step()
+    assert p.item() == 1
+
+
+# What is given in place of parameters.
+
+
+class Net:
+    """As much of a layers.Module as an optimizer sees."""
+
+    def __init__(self):
+        self.weight = leaf([1.0], name="weight")
+
+    def __call__(self, x):
+        return x * self.weight
+
+    def parameters(self):
+        return iter([self.weight])
+
+
+@both
+@pytest.mark.parametrize(
+    ("params", "message"),
+    [
+        (Net(), r"a Net in place of its parameters.*net\.parameters\(\)"),
+        (Net().parameters, r"function.*call it"),
+        (Net()(np.ones(1)), r"result in place of parameters.*net\.parameters\(\)"),
+        ([Net()], r"takes Tensors, got Net.*\.parameters\(\)"),
+        (None, r"NoneType in place of parameters"),
+        (0.1, r"float in place of parameters"),
+        (Net().weight, r"list, \[weight\]"),
+    ],
+)
+def test_what_is_no_list_of_parameters_is_met_with_what_to_write(make, params, message):
+    with pytest.raises(TypeError, match=message):
+        make(params)
+
+
+@pytest.mark.parametrize(
+    ("spoil", "message"),
+    [
+        (changed_to("t", [1.5, 2.0]), "t needs a count"),
+        (changed_to("t", [-1, 2]), "t needs a count"),
+        (changed_to("t", ["a", "b"]), "t needs a count"),
+        (changed_to("lr", np.nan), "lr must be"),
+        (changed_to("beta2", 1.0), "betas"),
+        (changed_to("eps", "small"), "small"),
+        (changed_to("m.0", np.array(["a", "b"])), "could not convert"),
+        (changed_to("v.1", np.zeros(2)), r"v\.1"),
+    ],
+)
+def test_a_spoilt_number_in_a_state_changes_nothing(spoil, message):
+    params, optimizer = trained(EVERY_OPTIMIZER["Adam"])
+    before = state_of(params, optimizer)
+    spoilt = optimizer.state_dict()
+    spoil(spoilt)
+    with pytest.raises(ValueError, match=message):
+        optimizer.load_state_dict(spoilt)
+    assert_same_state(state_of(params, optimizer), before)
+
+
+def test_a_setting_changed_to_an_integer_is_loaded_as_the_fraction_it_was():
+    source, target = Adam([leaf([1.0])], lr=0.5), Adam([leaf([1.0])])
+    target.lr = 1
+    target.load_state_dict(source.state_dict())
+    assert target.lr == 0.5
