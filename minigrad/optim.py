@@ -63,12 +63,14 @@ class _Optimizer:
         if "raise" in np.geterr().values():  # then the subtraction may raise, too: try it
             for (_, a, _), change in zip(todo, changes, strict=True):
                 np.subtract(a, change)
-        with np.errstate(all="ignore"):  # from here on nothing raises
-            for (_, a, _), change in zip(todo, changes, strict=True):
-                a -= change
-        for name, values in kept.items():
-            setattr(self, name, values)
-        mark_changed([self.params[i] for i, _, _ in todo])
+        try:  # from here on nothing raises, but for somebody's Ctrl-C
+            with np.errstate(all="ignore"):
+                for (_, a, _), change in zip(todo, changes, strict=True):
+                    a -= change
+            for name, values in kept.items():
+                setattr(self, name, values)
+        finally:
+            mark_changed([self.params[i] for i, _, _ in todo])
 
     def _fit(self, p: Tensor, g: Any) -> np.ndarray:
         """The gradient in the parameter's dtype, or an error that says why the parameter can't be updated."""

@@ -503,7 +503,7 @@ def test_the_moments_of_adam_are_those_of_its_formula_to_the_last_bit():
     p = leaf([1.0, 1.0])
     optimizer = Adam([p], betas=(0.9, 0.99))
     m = v = np.zeros(2)
-    for g in [np.array([1e20, 1.0]), np.array([1.0, 1e-20]), np.array([-1.0, 1e20])]:
+    for g in gradients((2,)):
         p.grad = g
         optimizer.step()
         m, v = 0.9 * m + (1 - 0.9) * g, 0.99 * v + (1 - 0.99) * g * g
