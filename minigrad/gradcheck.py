@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from typing import Any
 
 import numpy as np
@@ -31,6 +31,10 @@ def gradcheck(
     arguments is that of ``torch.autograd.gradcheck``. At a kink (relu at 0, a tie of max) the central
     difference is no derivative, so choose inputs away from kinks.
 
+    That is ``backward(g)`` with a one-hot g for each output value. Then follow two random g for each output, which a
+    rule that ignores g, or takes only a part of it, or isn't linear in it, gets wrong; and, if several inputs are
+    checked, one of the two again with only one of them requiring a gradient, and with one of them constant.
+
     Args:
         fn: called as ``fn(*inputs)``; returns a Tensor or several. Must give the same result each time.
         inputs: a Tensor or a sequence; those that require a gradient must be float64.
@@ -55,12 +59,13 @@ def gradcheck(
         problems = ["fn gave two different results for the same inputs: fix its random seed, or switch dropout off"]
     else:
         by_tape = _jacobians_by_tape(fn, inputs, checked.values(), values)
+        by_differences = {i: _jacobian_by_differences(fn, inputs, x, eps, values) for i, x in checked.items()}
         problems = []
         for (position, x), analytic in zip(checked.items(), by_tape, strict=True):
-            numeric = _jacobian_by_differences(fn, inputs, x, eps, values)
-            for output, (a, n) in enumerate(zip(analytic, numeric, strict=True)):
+            for output, (a, n) in enumerate(zip(analytic, by_differences[position], strict=True)):
                 label = f"input {position} ({describe(x)}), output {output}"
                 problems += _compare(label, a, n, x.shape, values[output].shape, atol, rtol)
+        problems = problems or _problems_with_random_gradients(fn, inputs, checked, values, by_differences, atol, rtol)
     if problems and raise_exception:
         raise GradcheckError("gradcheck: " + "\n".join(problems))
     return not problems
@@ -69,7 +74,8 @@ def gradcheck(
 def gradcheck_module(module: Any, *inputs: Any) -> bool:
     """``gradcheck`` of a layer or model: for its floating-point inputs and all parameters that require a gradient.
 
-    Buffers, such as BatchNorm's running statistics, are put back as they were.
+    What the forward pass changes in the module is put back: buffers, such as BatchNorm's running statistics, also if
+    they were replaced, every other attribute, and the state of random generators.
 
     Args:
         module: a ``layers.Module``, in float64: ``layer.astype(np.float64)``.
@@ -81,19 +87,29 @@ def gradcheck_module(module: Any, *inputs: Any) -> bool:
     arrays = [x._data if isinstance(x, Tensor) else np.asarray(x) for x in inputs]
     fresh = [Tensor(np.array(a), requires_grad=a.dtype.kind == "f", name=f"input{i}") for i, a in enumerate(arrays)]
     parameters = [p for p in module.parameters() if p.requires_grad]
+    modules = list(module.modules()) if hasattr(module, "modules") else [module]
+    attributes = [(vars(m), dict(vars(m))) for m in modules]
     buffers = [(buffer, np.array(buffer)) for buffer in module.buffers()]
+    generators = [v for _, before in attributes for v in before.values() if isinstance(v, np.random.Generator)]
+    states = [generator.bit_generator.state for generator in generators]
     try:
         return gradcheck(lambda *_: module(*fresh), (*fresh, *parameters))
     finally:
+        for now, before in attributes:
+            now.clear()
+            now.update(before)
         for buffer, before in buffers:
-            buffer[...] = before
+            if buffer.flags.writeable:
+                buffer[...] = before
+        for generator, state in zip(generators, states, strict=True):
+            generator.bit_generator.state = state
 
 
 def _refuse_unfit(checked: Any) -> None:
     if not checked:
         raise ValueError("gradcheck: no input requires a gradient: make at least one with requires_grad=True")
     for x in checked:
-        if x.dtype != np.float64:
+        if x.dtype.itemsize < 8:
             raise TypeError(
                 f"gradcheck: {describe(x)} is {x.dtype}, whose rounding drowns the differences: "
                 "use float64, with Tensor(..., dtype=np.float64) or layer.astype(np.float64)"
@@ -131,6 +147,71 @@ def _jacobians_by_tape(fn: Callable, inputs: tuple, checked: Any, values: list) 
     return jacobians
 
 
+def _problems_with_random_gradients(fn, inputs, checked, values, by_differences, atol, rtol) -> list[str]:
+    """Reports on ``backward(g)`` where it is not g times the Jacobian: for each output the first that goes wrong."""
+    rng = np.random.default_rng(0)
+    problems = []
+    for output, y in enumerate(values):
+        g = rng.uniform(1.5, 3, y.shape) * rng.choice([-1, 1], y.shape)  # no 0 or 1, which hide most mistakes
+        parts = ((g, *part) for part in _parts(checked))
+        for gradient, needing, when in ((g, checked, ""), (-10 * g, checked, ""), *parts):
+            arrived = _gradients_with(needing, fn, inputs, checked, output, gradient)
+            found = []
+            for position in needing:
+                label = f"input {position} ({describe(checked[position])}), output {output}{when}"
+                jacobian = by_differences[position][output]
+                found += _compare_products(label, arrived[position], gradient, jacobian, atol, rtol)
+            if found:
+                problems += found
+                break
+    return problems
+
+
+def _parts(checked: dict[int, Tensor]) -> Iterator[tuple[dict[int, Tensor], str]]:
+    """Parts of the inputs that could require a gradient while the others don't, and the words for that."""
+    for position, x in checked.items():
+        rest = {i: other for i, other in checked.items() if other is not x}
+        if rest:
+            yield (
+                {i: other for i, other in checked.items() if other is x},
+                f", while only input {position} requires a gradient",
+            )
+        if len(rest) > 1:
+            yield rest, f", while input {position} requires no gradient"
+
+
+def _gradients_with(needing, fn, inputs, checked, output, g) -> dict[int, np.ndarray]:
+    """What ``backward(g)`` from one output gives the inputs, if only those in ``needing`` require a gradient."""
+    try:
+        for i, x in checked.items():
+            x.requires_grad = i in needing
+        result = _as_tuple(fn(*inputs))[output]
+        arrived = _gradients(result, g, checked.values()) if result.requires_grad else [None] * len(checked)
+    finally:
+        for x in checked.values():
+            x.requires_grad = True
+    return {i: np.zeros(x.shape) if d is None else d for (i, x), d in zip(checked.items(), arrived, strict=True)}
+
+
+def _compare_products(label, d, g, jacobian, atol, rtol) -> list[str]:
+    """A report on the gradient that came of ``backward(g)``, as a list that is empty if it is g times the Jacobian."""
+    expected = g.ravel() @ jacobian
+    allowed = abs(g).ravel() @ (atol + rtol * abs(jacobian))
+    excess = abs(d.ravel() - expected) - allowed
+    excess[np.isnan(excess)] = np.inf
+    if not (excess > 0).any():
+        return []
+    worst = np.argmax(excess)
+    index = tuple(map(int, np.unravel_index(worst, d.shape)))
+    shown = np.array2string(np.asarray(g), precision=3, threshold=6, separator=", ").replace("\n", "")
+    return [
+        f"{label}: {np.count_nonzero(excess > 0)} of {excess.size} derivatives of sum(g * output) are off for "
+        f"g = {shown}; worst: d / d input{list(index)} is {d.ravel()[worst]:.6g} by backward, {expected[worst]:.6g} by "
+        "finite differences. Every one-hot g gives the right derivatives, so look at what the rule does with g"
+        + (", and with needs" if "while" in label else "")
+    ]
+
+
 def _gradients(result: Tensor, gradient: np.ndarray, checked: Any) -> list[np.ndarray | None]:
     """What ``backward`` gives each checked input, leaving the ``grad`` of every tensor as it was."""
     entries = [y._entry for y in results_on_tape(result)]
@@ -149,21 +230,26 @@ def _gradients(result: Tensor, gradient: np.ndarray, checked: Any) -> list[np.nd
 def _jacobian_by_differences(fn: Callable, inputs: tuple, x: Tensor, eps: float, values: list) -> list[np.ndarray]:
     """The same matrices for one input by central differences, a column per input value."""
     jacobian = [np.zeros((y.size, x.size)) for y in values]
+    array, x._data = (
+        x._data,
+        np.array(x._data),
+    )  # shifted in a copy: the array may be read-only, or another input's, too
     owner = owner_of(x)
     watched = owner._snapshot, owner._changed  # what fn makes of the shifted values must not outlast them
-    for column, index in enumerate(np.ndindex(x.shape)):
-        before = x._data[index]
-        try:
-            with no_grad():
+    try:
+        with no_grad():
+            for column, index in enumerate(np.ndindex(x.shape)):
+                before = x._data[index]
                 x._data[index] = before + eps
                 above = _outputs(fn, inputs)
                 x._data[index] = before - eps
                 below = _outputs(fn, inputs)
-        finally:
-            x._data[index] = before
-            owner._snapshot, owner._changed = watched
-        for matrix, high, low in zip(jacobian, above, below, strict=True):
-            matrix[:, column] = ((high - low) / (2 * eps)).ravel()
+                x._data[index] = before
+                for matrix, high, low in zip(jacobian, above, below, strict=True):
+                    matrix[:, column] = ((high - low) / (2 * eps)).ravel()
+    finally:
+        x._data = array
+        owner._snapshot, owner._changed = watched
     return jacobian
 
 

@@ -1,9 +1,12 @@
 """gradcheck: it must pass what is right, find what is wrong, say where, and leave no trace."""
 
+import re
+
 import numpy as np
 import pytest
 
 import minigrad as mg
+from layers import BatchNorm1d
 from minigrad import GradcheckError, Tensor, gradcheck, gradcheck_module
 from minigrad.tape import record
 
@@ -188,6 +191,213 @@ def test_fn_must_give_the_same_result_each_time():
         gradcheck(lambda x: x * rng.normal(), leaf([1.0, 2.0]))
 
 
+# What only a g that is not one-hot brings to light.
+
+
+def sum_of_squares(rule):
+    """sum(x**2), a single number, with a derivative of your own: ``rule(g, a)``."""
+
+    def fn(x):
+        a = np.array(x.data)
+        return record("sum_of_squares", np.sum(a * a), (x,), (lambda g: rule(g, a),), "")
+
+    return fn
+
+
+@pytest.mark.parametrize(
+    "rule",
+    [
+        lambda g, a: 2 * a,
+        lambda g, a: 2 * a * g * g,
+        lambda g, a: 2 * a * abs(g),
+        lambda g, a: 2 * a * np.sign(g),
+        lambda g, a: 2 * a * np.maximum(g, 0),
+        lambda g, a: 2 * a * np.clip(g, -5, 5),
+        lambda g, a: 2 * a * (g == 1),
+        lambda g, a: 2 * a + 0 * g,
+        lambda g, a: 2 * a / g,
+        lambda g, a: 2 * a * g + (g - 1),
+    ],
+)
+def test_a_rule_that_is_not_linear_in_the_gradient_of_a_single_number_fails(rule):
+    with pytest.raises(GradcheckError, match=r"output 0.*sum\(g \* output\).*g = .*by backward"):
+        gradcheck(sum_of_squares(rule), leaf([1.0, -2.0, 3.0], name="x"))
+
+
+def test_a_rule_that_is_linear_in_the_gradient_of_a_single_number_passes():
+    assert gradcheck(sum_of_squares(lambda g, a: 2 * a * g), leaf([1.0, -2.0, 3.0]))
+
+
+@pytest.mark.parametrize(
+    "rule",
+    [
+        lambda g, a: 2 * a * g * g,
+        lambda g, a: 2 * a * (g != 0),
+        lambda g, a: 2 * a * g * g.sum(),
+        lambda g, a: 2 * a * g / np.sqrt((g * g).sum()),
+        lambda g, a: 2 * a * np.eye(g.size)[g.argmax()] * g.max(),
+        lambda g, a: 2 * a * np.where(g == g.max(), g, 0),
+        lambda g, a: 2 * a * g.round(),
+    ],
+)
+def test_a_rule_that_is_right_only_for_one_hot_gradients_fails(rule):
+    with pytest.raises(GradcheckError, match=r"Every one-hot g gives the right derivatives"):
+        gradcheck(square_with_rule(rule), leaf([1.0, -2.0, 3.0]))
+
+
+def test_every_output_gets_its_own_random_gradient():
+    wrong = sum_of_squares(lambda g, a: 2 * a)
+    with pytest.raises(GradcheckError) as error:
+        gradcheck(lambda x, y: (right(x), wrong(y)), [leaf([1.0, 2.0]), leaf([3.0], name="y")])
+    assert "input 1 (tensor 'y'), output 1" in str(error.value)
+    assert "output 0" not in str(error.value)
+
+
+def test_the_report_on_a_random_gradient_has_the_gradient_and_both_values():
+    with pytest.raises(GradcheckError) as error:
+        gradcheck(sum_of_squares(lambda g, a: np.array([2 * a[0] * g, 2 * a[1]])), leaf([3.0, 5.0], name="x"))
+    assert "input 0 (tensor 'x'), output 0: 1 of 2 derivatives" in str(error.value)
+    found = re.search(r"g = (\S+); worst: d / d input\[1\] is 10 by backward, (\S+) by finite", str(error.value))
+    g, expected = map(float, found.groups())
+    assert abs(expected - 10 * g) < 0.01
+
+
+# Inputs that require a gradient and inputs that don't, in turns.
+
+
+def product(vjp):
+    """x * y * z, with a joint vjp(g, needs, arrays) of your own."""
+
+    def fn(*inputs):
+        arrays = [np.array(x.data) for x in inputs]
+        return record("product", np.prod(arrays, axis=0), inputs, lambda g, needs: vjp(g, needs, arrays), "")
+
+    return fn
+
+
+def gradients_of_product(g, arrays):
+    return [g * np.prod(arrays[:i] + arrays[i + 1 :], axis=0) for i in range(len(arrays))]
+
+
+def right_vjp(g, needs, arrays):
+    return gradients_of_product(g, arrays)
+
+
+def only_what_is_needed_without_gaps(g, needs, arrays):
+    needed = [d for d, need in zip(gradients_of_product(g, arrays), needs, strict=True) if need]
+    return needed + [np.zeros_like(g)] * (len(arrays) - len(needed))
+
+
+def zero_if_another_is_constant(g, needs, arrays):
+    return [d * all(needs) for d in gradients_of_product(g, arrays)]
+
+
+def wrong_if_the_first_is_constant(g, needs, arrays):
+    return [d if needs[0] else 2 * d for d in gradients_of_product(g, arrays)]
+
+
+def wrong_if_one_alone_is_constant(g, needs, arrays):
+    return [d if sum(needs) != len(needs) - 1 else -d for d in gradients_of_product(g, arrays)]
+
+
+@pytest.mark.parametrize("count", [2, 3, 4])
+@pytest.mark.parametrize(
+    "vjp",
+    [
+        only_what_is_needed_without_gaps,
+        zero_if_another_is_constant,
+        wrong_if_the_first_is_constant,
+        wrong_if_one_alone_is_constant,
+    ],
+)
+def test_a_joint_rule_that_is_wrong_while_some_inputs_are_constant_fails(vjp, count):
+    inputs = [leaf([1.0 + i, 2.0]) for i in range(count)]
+    with pytest.raises(GradcheckError, match=r"while .*requires .*gradient.*needs"):
+        gradcheck(product(vjp), inputs)
+    assert all(x.requires_grad for x in inputs)
+
+
+@pytest.mark.parametrize("count", [1, 2, 3])
+def test_a_right_joint_rule_passes_whatever_is_constant(count):
+    inputs = [leaf([1.0 + i, 2.0]) for i in range(count)]
+    assert gradcheck(product(right_vjp), inputs)
+    assert all(x.requires_grad for x in inputs)
+
+
+def test_constants_stay_constant():
+    x, constant = leaf([1.0, 2.0]), Tensor([3.0, 4.0])
+    assert gradcheck(product(right_vjp), [x, constant, leaf([5.0, 6.0])])
+    assert not constant.requires_grad
+
+
+def test_what_requires_a_gradient_still_does_after_fn_has_raised():
+    x, y = leaf([1.0]), leaf([2.0])
+
+    def fn(x, y):
+        if x.requires_grad != y.requires_grad:
+            raise KeyError
+        return x * y
+
+    with pytest.raises(KeyError):
+        gradcheck(fn, [x, y])
+    assert (x.requires_grad, y.requires_grad) == (True, True)
+
+
+def test_an_input_given_twice_requires_its_gradient_in_both_places():
+    x, y = leaf([1.0, 2.0]), leaf([3.0, 4.0])
+    assert gradcheck(lambda a, b, c: a * b * c, [x, y, x])
+    assert gradcheck(product(right_vjp), [x, x, y])
+
+
+def test_numpys_global_random_numbers_are_left_alone():
+    np.random.seed(7)  # noqa: NPY002  the global state is what is looked at
+    first = np.random.rand()  # noqa: NPY002
+    np.random.seed(7)  # noqa: NPY002
+    gradcheck(right, leaf([1.0, 2.0]))
+    assert np.random.rand() == first  # noqa: NPY002
+
+
+# Inputs in odd memory.
+
+
+def read_only(a):
+    a.flags.writeable = False
+    return a
+
+
+@pytest.mark.parametrize(
+    "array",
+    [
+        read_only(np.array([1.0, 2.0, 3.0])),
+        np.broadcast_to(np.array([1.5]), (3,)),
+        np.arange(1.0, 7.0)[::-2],
+        np.array([1.0, 2.0, 3.0], ">f8"),
+        np.array([1.0, 2.0, 3.0], np.longdouble),
+    ],
+    ids=["read-only", "zero strides", "negative strides", "big-endian", "longdouble"],
+)
+def test_inputs_may_have_any_memory(array):
+    x = Tensor(array, requires_grad=True)
+    assert gradcheck(right, x)
+    assert not gradcheck(wrong, x, raise_exception=False) or array.max() <= 2
+    assert x.data is array
+
+
+def test_two_inputs_on_the_same_memory_are_two_inputs():
+    array = np.array([1.0, 2.0])
+    assert gradcheck(lambda x, y: x * x * y, [Tensor(array, requires_grad=True), Tensor(array, requires_grad=True)])
+    np.testing.assert_array_equal(array, [1, 2])
+
+
+def test_a_gradient_where_nothing_depends_on_the_input_fails_without_a_hint_at_a_factor():
+    def constant(x):
+        return record("constant", np.ones(2), (x,), (lambda g: g,), "")
+
+    with pytest.raises(GradcheckError, match=r"is 1 by backward, 0 by finite differences") as error:
+        gradcheck(constant, leaf([1.0, 2.0]))
+    assert "times" not in str(error.value)
+
+
 # What is refused.
 
 
@@ -318,3 +528,67 @@ def test_a_modules_buffers_and_gradients_are_left_as_they_were():
     assert module.calls is calls
     np.testing.assert_array_equal(calls, [0])
     assert (module.weight.grad, x.grad) == (None, None)
+
+
+class Restless(Scale):
+    """A module whose forward pass changes all it can: in place, by replacement, in a child, and at random."""
+
+    def __init__(self):
+        super().__init__()
+        self.child, self.rng, self.training = Scale(), np.random.default_rng(0), True
+        self.running = np.zeros(2)
+        self.constant = read_only(np.ones(2))
+
+    def __call__(self, x):
+        self.running = 0.5 * self.running + 1
+        self.child.calls = self.child.calls + 1
+        self.training = False
+        self.new = self.rng.normal()
+        return super().__call__(x)
+
+    def modules(self):
+        return iter([self, self.child])
+
+    def buffers(self):
+        return iter([self.calls, self.running, self.constant, self.child.calls])
+
+
+@pytest.mark.parametrize("fails", [False, True])
+def test_everything_that_the_forward_pass_changes_in_a_module_is_put_back(fails):
+    module = Restless()
+    module.rule = wrong if fails else right
+    running, childs_calls = module.running, module.child.calls
+    if fails:
+        with pytest.raises(GradcheckError):
+            gradcheck_module(module, np.array([[1.0, 2.0]]))
+    else:
+        assert gradcheck_module(module, np.array([[1.0, 2.0]]))
+    assert module.running is running
+    assert module.child.calls is childs_calls
+    for array in (module.calls, running, childs_calls):
+        np.testing.assert_array_equal(array, np.zeros(array.shape))
+    assert module.training is True
+    assert not hasattr(module, "new")
+    assert module.rng.normal() == np.random.default_rng(0).normal()
+
+
+def test_a_modules_parameters_still_require_their_gradients_afterwards():
+    module = Scale()
+    gradcheck_module(module, np.array([[1.0, 2.0]]))
+    assert (module.weight.requires_grad, module.frozen.requires_grad) == (True, False)
+
+
+def test_inputs_of_a_module_may_be_integers_or_lists_without_a_gradient():
+    module = Scale()
+    assert gradcheck_module(module, np.array([[1, 2]]))
+    assert gradcheck_module(module, [[1, 2]])
+    assert gradcheck_module(module, [[1.0, 2.0]])
+
+
+def test_a_batch_norm_is_left_as_it_was():
+    layer = BatchNorm1d(3).astype(np.float64)
+    before = {name: (array, array.copy()) for name, array in layer.named_buffers()}
+    assert gradcheck_module(layer, np.random.default_rng(0).normal(size=(4, 3)))
+    for name, array in layer.named_buffers():
+        assert array is before[name][0]
+        np.testing.assert_array_equal(array, before[name][1])
