@@ -97,11 +97,10 @@ def getitem(x: Operand, index: Any) -> Tensor:
 
 def _copied(i):
     """A part of an index as an array of its own, if it has several places. An empty list names no place: integers."""
-    if isinstance(i, (Tensor, np.ndarray)):
-        return np.array(i)
-    if isinstance(i, (list, tuple)):
-        return np.array(i) if np.size(i) else np.array(i, dtype=np.intp)
-    return i
+    if not isinstance(i, (Tensor, np.ndarray, list, tuple)):
+        return i
+    places = np.array(i)
+    return places if places.size or isinstance(i, (Tensor, np.ndarray)) else places.astype(np.intp)
 
 
 def _is_int(i):
