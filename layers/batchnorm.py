@@ -20,7 +20,7 @@ from minigrad import Tensor, no_grad
 from minigrad.ops.operands import Operand, array_of
 from minigrad.tape import record
 
-from .linear import Linear, column_sums, ones
+from .linear import Linear, as_rows, column_sums, ones, read_only
 from .module import Module, Parameter, Sequential
 
 if TYPE_CHECKING:
@@ -38,17 +38,15 @@ d_beta = sum(g)"""
 @functools.lru_cache(maxsize=16)
 def _identity(channels: int, dtype: str) -> tuple[np.ndarray, np.ndarray]:
     """gamma and beta that change nothing, for where there are none to learn."""
-    return np.ones(channels, dtype), np.zeros(channels, dtype)
+    return read_only(np.ones(channels, dtype)), read_only(np.zeros(channels, dtype))
 
 
 def _channel_last(x: np.ndarray, channels_last: bool) -> np.ndarray:
     """A view of ``x`` with the channel as last axis, so that (C,) arrays broadcast: (m, C), or (N, L, C)."""
     if x.dtype.kind != "f" or x.dtype.itemsize < 4:  # sums of small integers or of float16 would overflow
         x = x.astype(np.float32 if x.dtype.kind == "f" else np.float64)
-    if x.ndim == 2:
-        return x
-    if channels_last:
-        return x.reshape(-1, x.shape[-1])
+    if x.ndim == 2 or channels_last:
+        return as_rows(x)
     return x.reshape(*x.shape[:2], math.prod(x.shape[2:])).swapaxes(1, 2)
 
 
@@ -78,8 +76,9 @@ def _multiply_add(x, scale, shift, shape, channels_last, z=None, z_scale=None):
 
     The result is a new array of ``shape``, with the channel in its own place.
     """
-    if x.shape == shape and x.size <= 65536:  # small and in place already
-        return x * scale + shift if z is None else x * scale + z * z_scale + shift
+    if x.ndim == 2 and x.size <= 65536:  # small, and (m, C) has its values in the result's order
+        result = x * scale + shift if z is None else x * scale + z * z_scale + shift
+        return result if len(shape) == 2 else result.reshape(shape)
     result = np.empty(shape, np.result_type(x, scale, shift))
     view = _channel_last(result, channels_last)
     for part in _blocks(view):

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import functools
+import math
 from typing import TYPE_CHECKING
 
 import numpy as np
@@ -19,10 +20,21 @@ if TYPE_CHECKING:
 Rng = int | np.random.Generator | None
 
 
+def as_rows(x: np.ndarray) -> np.ndarray:
+    """``x`` with all axes but the last joined into one: (..., C) -> (m, C), also where a length is 0."""
+    return x if x.ndim == 2 else x.reshape(math.prod(x.shape[:-1]), x.shape[-1])
+
+
 @functools.lru_cache(maxsize=16)
 def ones(length: int, dtype: str) -> np.ndarray:
     """``np.ones``, kept for the next call."""
-    return np.ones(length, dtype)
+    return read_only(np.ones(length, dtype))
+
+
+def read_only(array: np.ndarray) -> np.ndarray:
+    """The same array, of which nobody can change the values any more."""
+    array.flags.writeable = False
+    return array
 
 
 def column_sums(x: np.ndarray) -> np.ndarray:
@@ -51,17 +63,16 @@ def linear(x: Operand, weight: Operand, bias: Operand | None = None) -> Tensor:
     if a.shape[-1:] != w.shape[1:]:
         raise ValueError(f"linear expects {w.shape[1]} features on the last axis of the input, got shape {a.shape}")
     value = a @ w.T
-    outputs, features = w.shape
     vjps = (  # every axis but the last is batch
         lambda g: g @ w,
-        lambda g: g.reshape(-1, outputs).T @ a.reshape(-1, features),
+        lambda g: as_rows(g).T @ as_rows(a),
     )
     if bias is None:
         return record("linear", value, (x, weight), vjps, "d_x = g @ weight, d_weight = g.T @ x")
     b = np.asarray(array_of(bias))
     if b.shape != w.shape[:1]:
         raise ValueError(f"linear: bias must have shape {w.shape[:1]} for weight {w.shape}, got {b.shape}")
-    vjps = (*vjps, lambda g: column_sums(g.reshape(-1, outputs)))
+    vjps = (*vjps, lambda g: column_sums(as_rows(g)))
     rule = "d_x = g @ weight, d_weight = g.T @ x, d_bias = sum(g)"
     return record("linear", add_to(value, b), (x, weight, bias), vjps, rule)
 
