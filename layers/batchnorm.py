@@ -19,6 +19,7 @@ import numpy as np
 from minigrad import Tensor, no_grad
 from minigrad.ops.operands import Operand, array_of
 from minigrad.tape import record
+from minigrad.tensor import mark_changed
 
 from .linear import Linear, as_rows, column_sums, ones, read_only
 from .module import Module, Parameter, Sequential
@@ -113,12 +114,14 @@ def batch_norm(
 
     Args:
         x: shape (N, C) or (N, C, ...); with ``channels_last``, (N, ..., C).
-        running_mean, running_var: arrays of shape (C,), changed in place in training; None to keep none.
+        running_mean, running_var: arrays of shape (C,), or Tensors without a gradient, changed in place in training;
+            None to keep none.
         weight, bias: gamma and beta, shape (C,), or None for 1 and 0.
 
     Raises:
         ValueError: fewer than 2 axes, arrays that aren't (C,), fewer than 2 values for each channel in training,
-            or no running statistics in evaluation.
+            running statistics that are read-only in training, or none in evaluation.
+        TypeError: running statistics that require a gradient, or aren't floating-point arrays in training.
     """
     a = np.asarray(array_of(x))
     if a.ndim < 2:
@@ -133,6 +136,12 @@ def batch_norm(
             raise TypeError("batch_norm changes the running statistics in place: give floating-point arrays")
         if momentum is None:
             raise TypeError("batch_norm needs a number for momentum; the layers take None, for the plain average")
+    given = [array for array in (running_mean, running_var) if isinstance(array, Tensor)]
+    if any(tensor.requires_grad for tensor in given):
+        raise TypeError(
+            "batch_norm: no gradient reaches running_mean and running_var, and one of them requires one: "
+            "give an array, or tensor.detach()"
+        )
     running = () if running_mean is None else (array_of(running_mean), array_of(running_var))
     for name, array in zip(("weight", "bias", "running_mean", "running_var"), (weight, bias, *running), strict=False):
         if np.shape(array_of(array)) != (channels,):
@@ -141,7 +150,11 @@ def batch_norm(
                 f"{a.shape}, got {np.shape(array_of(array))}"
             )
     if training:
-        return _normalize_with_batch(x, a, weight, bias, running, momentum, eps, channels_last)
+        _refuse_read_only(*running)
+        y = _normalize_with_batch(x, a, weight, bias, running, momentum, eps, channels_last)
+        if given:
+            mark_changed(given)  # so that the tape notices, if an earlier entry needs their old values
+        return y
     if not running:
         raise ValueError("batch_norm: evaluation (training=False) needs running_mean and running_var")
     return _normalize_with_constants(x, a, weight, bias, *running, eps, channels_last)
@@ -166,9 +179,7 @@ def _normalize_with_batch(x, a, weight, bias, running, momentum, eps, channels_l
     y = _multiply_add(centered, scale, beta, a.shape, channels_last)
 
     if running:
-        running_mean, running_var = running
-        running_mean += momentum * (mean - running_mean)
-        running_var += momentum * (var * (m / (m - 1)) - running_var)
+        _update(*running, mean, var * (m / (m - 1)), momentum)
 
     def backward(g, needs):
         # The paper's six lines. gamma and std are the same for a whole channel, so they move out of the sums, and
@@ -190,12 +201,35 @@ def _normalize_with_batch(x, a, weight, bias, running, momentum, eps, channels_l
     return record("batch_norm", y, (x, weight, bias), backward, SIX_LINES)
 
 
+def _refuse_read_only(*arrays: np.ndarray) -> None:
+    """Training changes several arrays: find out before the first that one of them can't be changed."""
+    for array in arrays:
+        if not array.flags.writeable:
+            raise ValueError(
+                "batch normalization in training changes its running statistics in place, and one of these arrays is "
+                "read-only: give a copy, np.array(...), or use eval()"
+            )
+
+
+def _update(running_mean, running_var, mean, var, momentum):
+    """new = (1 - momentum) * old + momentum * batch, in place and in the dtype of old.
+
+    Not ``old += momentum * (batch - old)``: near momentum 1, that rounds away a batch's value beside a larger old one.
+    """
+    new_mean = ((1 - momentum) * running_mean + momentum * mean).astype(running_mean.dtype, copy=False)
+    new_var = ((1 - momentum) * running_var + momentum * var).astype(running_var.dtype, copy=False)
+    running_mean[...] = new_mean  # only now that nothing can fail any more, so that both are changed or none
+    running_var[...] = new_var
+
+
 def _normalize_with_constants(x, a, weight, bias, running_mean, running_var, eps, channels_last):
     """One multiply-add: y = x * scale + shift, with the statistics as constants, so d_x = d_y * scale."""
     u = _channel_last(a, channels_last)
     mean, std = np.array(running_mean), np.sqrt(running_var + eps)  # copies: a later batch changes them in place
     scale, shift = scale_and_shift(running_mean, running_var, array_of(weight), array_of(bias), eps)
     y = _multiply_add(u, scale, shift, a.shape, channels_last)
+    if not (isinstance(weight, Tensor) and weight.requires_grad):
+        u = None  # only d_gamma needs the input: without it, backward keeps no hold of that array
 
     def backward(g, needs):
         d_y = _channel_last(g, channels_last)
@@ -314,6 +348,8 @@ class _BatchNorm(Module):
             )
         updates = self.track_running_stats
         running = (self.running_mean, self.running_var) if updates else ()
+        if updates:
+            _refuse_read_only(*running, self.num_batches_tracked)
         momentum = self.momentum
         if momentum is None and updates:
             momentum = 1 / (self.num_batches_tracked + 1)  # makes the update a plain average of all batches

@@ -276,3 +276,54 @@ def test_gradients_accumulate_over_two_uses_of_one_layer():
     (layer(batches[0]).sum() + layer(batches[1]).sum()).backward()
     np.testing.assert_allclose(layer.bias.grad, alone[0] + alone[1], atol=1e-12)
     np.testing.assert_allclose(layer.bias.grad, 9, atol=1e-12)
+
+
+# What is not needed is not guarded: changing it is no error.
+
+
+def gradient_of_x(function, change=None):
+    """d_x, with the tensor ``change`` (default: x itself) doubled between forward and backward."""
+    x = Tensor(random(4, 3), requires_grad=True)
+    y = function(x)
+    target = x if change is None else change
+    target.data *= 2
+    y.backward(random(4, 3, seed=3))
+    target.data /= 2
+    return x.grad
+
+
+def frozen(which):
+    """A layer in evaluation that learns no weight, or the function without one."""
+    if which == "the function without weight":
+        return lambda x: batch_norm(x, np.zeros(3), np.ones(3), bias=Tensor(np.ones(3), requires_grad=True))
+    layer = BatchNorm1d(3, affine=which != "no affine", dtype=np.float64).eval()
+    if which == "frozen weight":
+        layer.weight.requires_grad = False
+    if which == "all frozen":
+        layer.requires_grad_(False)
+    return layer
+
+
+@pytest.mark.parametrize("which", ["frozen weight", "all frozen", "no affine", "the function without weight"])
+def test_in_evaluation_the_input_may_change_unless_the_weights_gradient_needs_it(which):
+    function = frozen(which)
+    unrelated = Tensor(np.ones(3))
+    np.testing.assert_array_equal(gradient_of_x(function), gradient_of_x(function, change=unrelated))
+
+
+def test_in_evaluation_changing_the_input_is_an_error_if_the_weight_learns():
+    with pytest.raises(RuntimeError, match="changed in place"):
+        gradient_of_x(BatchNorm1d(3, dtype=np.float64).eval())
+
+
+def test_in_training_the_input_may_change_because_backward_keeps_its_own_x_minus_mean():
+    layer, unrelated = BatchNorm1d(3, dtype=np.float64), Tensor(np.ones(3))
+    np.testing.assert_array_equal(gradient_of_x(layer), gradient_of_x(layer, change=unrelated))
+
+
+@pytest.mark.parametrize("training", [True, False])
+@pytest.mark.parametrize("name", ["weight", "bias"])
+def test_weight_and_bias_may_change_because_backward_keeps_what_it_needs_of_them(name, training):
+    layer, unrelated = BatchNorm1d(3, dtype=np.float64).train(training), Tensor(np.ones(3))
+    changed = gradient_of_x(layer, change=getattr(layer, name))
+    np.testing.assert_array_equal(changed, gradient_of_x(layer, change=unrelated))

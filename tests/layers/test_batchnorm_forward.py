@@ -537,3 +537,143 @@ def test_the_function_names_an_input_without_a_channel_axis(shape):
         batch_norm(np.ones(shape), np.zeros(3), np.ones(3))
     assert "batch_norm" in str(error.value)
     assert str(shape) in str(error.value)
+
+
+# The formula of the running statistics, to the last digit.
+
+
+@pytest.mark.parametrize("dtype", [np.float32, np.float64])
+@pytest.mark.parametrize("old", [0.0, 1.0, 1e4, 1e8])
+def test_a_momentum_of_one_stores_the_batchs_own_statistics(old, dtype):
+    x, layer = random(6, 3).astype(dtype) * dtype(1e-4), BatchNorm1d(3, momentum=1.0, dtype=dtype)
+    layer.running_mean[...] = layer.running_var[...] = old
+    layer(x)
+    mean, _, unbiased = statistics(x.astype(np.float64))
+    np.testing.assert_allclose(layer.running_mean, mean, rtol=1e-5)
+    np.testing.assert_allclose(layer.running_var, unbiased, rtol=1e-5)
+
+
+@pytest.mark.parametrize("momentum", [0.9, 0.99, 0.999999, 1.0])
+@pytest.mark.parametrize("scale", [1e-4, 1.0, 1e4])
+def test_the_new_statistics_are_as_exact_as_their_dtype_allows(scale, momentum):
+    x, layer = (random(8, 3) * scale).astype(np.float32), BatchNorm1d(3, momentum=momentum)
+    layer(x)
+    _, _, unbiased = statistics(x.astype(np.float64))
+    np.testing.assert_allclose(layer.running_var, (1 - momentum) + momentum * unbiased, rtol=1e-5)
+
+
+def test_the_average_of_all_batches_keeps_a_tiny_variance():
+    layer = BatchNorm1d(1, momentum=None)
+    for seed in range(5):
+        layer(random(8, 1, seed=seed).astype(np.float32) * np.float32(1e-5))
+    expected = np.mean([statistics(random(8, 1, seed=seed) * 1e-5)[2] for seed in range(5)])
+    np.testing.assert_allclose(layer.running_var, [expected], rtol=1e-4)
+
+
+@pytest.mark.parametrize("momentum", [0.3, 1.0, None])
+def test_the_running_statistics_are_changed_in_place_and_keep_their_dtype(momentum):
+    layer = BatchNorm1d(3, momentum=momentum)
+    before = [layer.running_mean, layer.running_var, layer.num_batches_tracked]
+    layer(random(6, 3))  # in float64
+    assert layer.running_mean is before[0]
+    assert layer.running_var is before[1]
+    assert layer.num_batches_tracked is before[2]
+    assert [str(array.dtype) for array in before] == ["float32", "float32", "int64"]
+
+
+@pytest.mark.parametrize("name", ["running_mean", "running_var", "num_batches_tracked"])
+def test_a_read_only_statistic_is_refused_in_training_before_any_is_changed(name):
+    layer = trained(3)
+    before = layer.state_dict()
+    getattr(layer, name).flags.writeable = False
+    with pytest.raises(ValueError, match=r"read-only.*eval\(\)"):
+        layer(random(6, 3))
+    for key, array in layer.state_dict().items():
+        np.testing.assert_array_equal(array, before[key])
+
+
+@pytest.mark.parametrize("position", [0, 1])
+def test_the_function_refuses_a_read_only_statistic_before_it_changes_the_other(position):
+    arrays = [np.zeros(3), np.ones(3)]
+    arrays[position].flags.writeable = False
+    with pytest.raises(ValueError, match="read-only"):
+        batch_norm(random(6, 3), *arrays, training=True)
+    np.testing.assert_array_equal(arrays, [np.zeros(3), np.ones(3)])
+
+
+def test_read_only_statistics_do_in_evaluation():
+    layer = trained(3).eval()
+    expected = layer(random(6, 3)).data
+    for buffer in layer.buffers():
+        buffer.flags.writeable = False
+    np.testing.assert_array_equal(layer(random(6, 3)).data, expected)
+
+
+def test_a_new_value_that_the_statistics_dtype_cannot_hold_changes_neither_if_warnings_are_errors():
+    running = np.zeros(1, np.float32), np.ones(1, np.float32)
+    x = np.array([[1e25], [-1e25]])  # float64: the mean is 0, and the variance 1e50 is beyond float32
+    with pytest.raises(RuntimeWarning, match="overflow"):
+        batch_norm(x, *running, training=True)
+    np.testing.assert_array_equal(running, [[0], [1]])
+
+
+# Tensors as running statistics.
+
+
+def test_tensors_as_running_statistics_are_updated_like_arrays():
+    arrays, tensors = (np.zeros(3), np.ones(3)), (Tensor(np.zeros(3)), Tensor(np.ones(3)))
+    for running in (arrays, tensors):
+        batch_norm(random(6, 3), *running, training=True)
+    for array, tensor in zip(arrays, tensors, strict=True):
+        np.testing.assert_array_equal(tensor.data, array)
+
+
+@pytest.mark.parametrize("position", [0, 1])
+def test_the_tape_notices_that_training_changed_a_tensor_which_an_entry_still_needs(position):
+    running, w = [Tensor(np.zeros(3)), Tensor(np.ones(3))], Tensor(np.ones(3), requires_grad=True)
+    loss = (w * running[position]).sum()
+    batch_norm(random(6, 3), *running, training=True)
+    with pytest.raises(RuntimeError, match="changed in place"):
+        loss.backward()
+
+
+@pytest.mark.parametrize("position", [0, 1])
+def test_the_tape_notices_it_through_a_view_too(position):
+    both, w = Tensor(np.ones((2, 3))), Tensor(np.ones((2, 3)), requires_grad=True)
+    loss = (w * both).sum()
+    running = [np.zeros(3), np.ones(3)]
+    running[position] = both[position]
+    batch_norm(random(6, 3), *running, training=True)
+    with pytest.raises(RuntimeError, match="changed in place"):
+        loss.backward()
+
+
+def test_evaluation_does_not_count_as_a_change_of_the_statistics():
+    running, w = (Tensor(np.ones(3)), Tensor(np.ones(3))), Tensor(np.ones(3), requires_grad=True)
+    loss = (w * running[0]).sum()
+    batch_norm(random(6, 3), *running)
+    loss.backward()
+    np.testing.assert_array_equal(w.grad, 1)
+
+
+@pytest.mark.parametrize("training", [True, False])
+@pytest.mark.parametrize("position", [0, 1])
+def test_statistics_that_require_a_gradient_are_refused_because_none_would_reach_them(position, training):
+    running = [Tensor(np.zeros(3)), Tensor(np.ones(3))]
+    running[position].requires_grad = True
+    with pytest.raises(TypeError, match=r"running_mean and running_var.*detach"):
+        batch_norm(random(6, 3), *running, training=training)
+
+
+# What the function refuses to change.
+
+
+@pytest.mark.parametrize("running", [([0, 0, 0], [1, 1, 1]), (np.zeros(3, int), np.ones(3, int)), ((0,) * 3, (1,) * 3)])
+def test_training_refuses_statistics_that_are_no_floating_arrays(running):
+    with pytest.raises(TypeError, match="floating-point arrays"):
+        batch_norm(random(6, 3), *running, training=True)
+
+
+def test_the_function_needs_a_number_for_momentum_in_training():
+    with pytest.raises(TypeError, match=r"a number for momentum.*plain average"):
+        batch_norm(random(6, 3), np.zeros(3), np.ones(3), training=True, momentum=None)

@@ -193,6 +193,13 @@ def test_update_bn_of_a_single_layer_works_too():
     np.testing.assert_allclose(layer.running_mean, averages(BATCHES)[0], atol=1e-10)
 
 
+def test_update_bn_keeps_a_tiny_variance_in_float32():
+    batches = [(1e-4 * random(8, 3, seed=seed)).astype(np.float32) for seed in range(4)]
+    layer = BatchNorm1d(3)
+    update_bn(layer, batches)
+    np.testing.assert_allclose(layer.running_var, averages([b.astype(float) for b in batches])[1], rtol=1e-5)
+
+
 # fold_batchnorm
 
 
