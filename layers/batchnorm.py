@@ -17,11 +17,11 @@ from typing import TYPE_CHECKING
 import numpy as np
 
 from minigrad import Tensor, no_grad
-from minigrad.ops.operands import Operand, array_of
+from minigrad.ops.operands import Operand, array_of, floating
 from minigrad.tape import record
 from minigrad.tensor import mark_changed
 
-from .linear import Linear, as_rows, column_sums, ones, read_only
+from .linear import Linear, as_rows, column_sums, in_dtype_of, number_of_features, ones, read_only
 from .module import Module, Parameter, Sequential
 
 if TYPE_CHECKING:
@@ -44,8 +44,8 @@ def _identity(channels: int, dtype: str) -> tuple[np.ndarray, np.ndarray]:
 
 def _channel_last(x: np.ndarray, channels_last: bool) -> np.ndarray:
     """A view of ``x`` with the channel as last axis, so that (C,) arrays broadcast: (m, C), or (N, L, C)."""
-    if x.dtype.kind != "f" or x.dtype.itemsize < 4:  # sums of small integers or of float16 would overflow
-        x = x.astype(np.float32 if x.dtype.kind == "f" else np.float64)
+    if x.dtype.itemsize < 4:  # sums of float16 would overflow
+        x = x.astype(np.float32)
     if x.ndim == 2 or channels_last:
         return as_rows(x)
     return x.reshape(*x.shape[:2], math.prod(x.shape[2:])).swapaxes(1, 2)
@@ -113,7 +113,8 @@ def batch_norm(
     evaluation, with ``running_mean`` and ``running_var`` as constants.
 
     Args:
-        x: shape (N, C) or (N, C, ...); with ``channels_last``, (N, ..., C).
+        x: shape (N, C) or (N, C, ...); with ``channels_last``, (N, ..., C). Integers are taken in the dtype of weight,
+            else of running_mean, else as float64.
         running_mean, running_var: arrays of shape (C,), or Tensors without a gradient, changed in place in training;
             None to keep none.
         weight, bias: gamma and beta, shape (C,), or None for 1 and 0.
@@ -123,7 +124,7 @@ def batch_norm(
             running statistics that are read-only in training, or none in evaluation.
         TypeError: running statistics that require a gradient, or aren't floating-point arrays in training.
     """
-    a = np.asarray(array_of(x))
+    a = floating(in_dtype_of(np.asarray(array_of(x)), weight, running_mean))
     if a.ndim < 2:
         raise ValueError(f"batch_norm expects shape (N, C) or (N, C, ...), got {a.shape}")
     channels = a.shape[-1 if channels_last else 1]
@@ -312,15 +313,15 @@ class _BatchNorm(Module):
         affine: bool = True,
         track_running_stats: bool = True,
         *,
+        bias: bool = True,
         channels_last: bool = False,
         dtype: DTypeLike = np.float32,
     ) -> None:
-        if num_features < 1:
-            raise ValueError(f"{type(self).__name__}({num_features}): the number of features must be 1 or more")
+        num_features = number_of_features(num_features, f"{type(self).__name__}({num_features!r})")
         self.num_features, self.eps, self.momentum = num_features, eps, momentum
         self.affine, self.track_running_stats, self.channels_last = affine, track_running_stats, channels_last
         self.weight = Parameter(np.ones(num_features), dtype) if affine else None
-        self.bias = Parameter(np.zeros(num_features), dtype) if affine else None
+        self.bias = Parameter(np.zeros(num_features), dtype) if affine and bias else None
         tracked = track_running_stats
         self.register_buffer("running_mean", np.zeros(num_features, dtype) if tracked else None)
         self.register_buffer("running_var", np.ones(num_features, dtype) if tracked else None)
@@ -341,7 +342,12 @@ class _BatchNorm(Module):
             raise ValueError(
                 f"{type(self).__name__} expects shape {shapes} with C = {self.num_features}, got {a.shape}"
             )
-        weight, bias = (self.weight, self.bias) if self.affine else _identity(self.num_features, a.dtype.char)
+        weight, bias = self.weight, self.bias
+        if a.dtype.kind != "f":
+            a = floating(in_dtype_of(a, weight, self.running_mean))
+        if weight is None or bias is None:
+            one, zero = _identity(self.num_features, a.dtype.char)
+            weight, bias = one if weight is None else weight, zero if bias is None else bias
         if not self.training and self.track_running_stats:
             return _normalize_with_constants(
                 x, a, weight, bias, self.running_mean, self.running_var, self.eps, self.channels_last
@@ -359,9 +365,11 @@ class _BatchNorm(Module):
         return y
 
     def extra_repr(self) -> str:
+        no_bias = ", bias=False" if self.affine and self.bias is None else ""
+        channels_last = ", channels_last=True" if self.channels_last else ""
         return (
-            f"{self.num_features}, eps={self.eps}, momentum={self.momentum}, affine={self.affine}, "
-            f"track_running_stats={self.track_running_stats}" + (", channels_last=True" if self.channels_last else "")
+            f"{self.num_features}, eps={self.eps}, momentum={self.momentum}, affine={self.affine}{no_bias}, "
+            f"track_running_stats={self.track_running_stats}{channels_last}"
         )
 
 
@@ -393,7 +401,11 @@ class BatchNorm1d(_BatchNorm):
         momentum: weight of the newest batch in the running statistics; None for the plain average of all batches.
         affine: learn ``weight`` (gamma, starts at 1) and ``bias`` (beta, starts at 0), of shape (C,).
         track_running_stats: keep ``running_mean`` and ``running_var`` for evaluation.
+        bias: with False and ``affine``, learn ``weight`` alone, as in PyTorch 2.13.
         channels_last: the channel is the last axis instead of the second.
+
+    Integers are taken in the layer's dtype (float64 if it keeps no array); a float64 input makes float64 of a float32
+    layer's output.
 
     In float32, a channel whose values lie further from their mean than about 1e19 has a variance that float32 can't
     hold: NumPy warns of the overflow, and the output is beta. ``astype(np.float64)`` goes to 1e154.

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import functools
 import math
+import operator
 from typing import TYPE_CHECKING
 
 import numpy as np
@@ -18,6 +19,34 @@ if TYPE_CHECKING:
     from numpy.typing import DTypeLike
 
 Rng = int | np.random.Generator | None
+
+
+def number_of_features(value: int, call: str) -> int:
+    """``value`` as an int of 1 or more, or an error that quotes the ``call`` it stood in, such as 'Linear(3, 0)'."""
+    try:
+        number = operator.index(value)
+    except TypeError:
+        number = None
+    if number is None or isinstance(value, (bool, np.bool_)):
+        raise TypeError(
+            f"{call}: a number of features is an int, such as 64, and {value!r} is a {type(value).__name__}"
+        )
+    if number < 1:
+        raise ValueError(f"{call}: the number of features must be 1 or more, got {number}")
+    return number
+
+
+def in_dtype_of(x: np.ndarray, *others: Operand | None) -> np.ndarray:
+    """Integers and booleans in the dtype of the first of ``others`` that is floating-point; any other ``x`` as it is.
+
+    NumPy makes float64 of integers beside float32: a batch of integers would turn all that a float32 model computes
+    to float64, at twice the time and memory.
+    """
+    if x.dtype.kind != "f":
+        for other in others:
+            if other is not None and np.asarray(array_of(other)).dtype.kind == "f":
+                return x.astype(np.asarray(array_of(other)).dtype)
+    return x
 
 
 def as_rows(x: np.ndarray) -> np.ndarray:
@@ -50,7 +79,8 @@ def add_to(y: np.ndarray, b: np.ndarray) -> np.ndarray:
 def linear(x: Operand, weight: Operand, bias: Operand | None = None) -> Tensor:
     """y = x @ weight.T + bias, as ``torch.nn.functional.linear``.
 
-    Shapes: x (..., in), weight (out, in), bias (out,) or None; y (..., out). Backward, with g the gradient of y::
+    Shapes: x (..., in), weight (out, in), bias (out,) or None; y (..., out). Where x is integers or booleans, they
+    are taken in weight's dtype; floating dtypes promote as in NumPy. Backward, with g the gradient of y::
 
         d_x = g @ weight        d_weight = g.T @ x        d_bias = sum of g over the batch
 
@@ -62,6 +92,7 @@ def linear(x: Operand, weight: Operand, bias: Operand | None = None) -> Tensor:
         raise ValueError(f"linear: weight must have shape (out, in), got {w.shape}")
     if a.shape[-1:] != w.shape[1:]:
         raise ValueError(f"linear expects {w.shape[1]} features on the last axis of the input, got shape {a.shape}")
+    a = in_dtype_of(a, w)
     value = a @ w.T
     vjps = (  # every axis but the last is batch
         lambda g: g @ w,
@@ -80,7 +111,8 @@ def linear(x: Operand, weight: Operand, bias: Operand | None = None) -> Tensor:
 class Linear(Module):
     """y = x @ weight.T + bias, with weight (out_features, in_features) and bias (out_features,).
 
-    Input (..., in_features), output (..., out_features). Weight and bias start uniform in
+    Input (..., in_features), output (..., out_features). Integers are taken in the weight's dtype, where PyTorch
+    refuses them; a float64 input makes float64 of the output, as in NumPy. Weight and bias start uniform in
     [-1/sqrt(in_features), 1/sqrt(in_features)), PyTorch's default.
 
     Args:
@@ -89,6 +121,7 @@ class Linear(Module):
 
     Raises:
         ValueError: a number of features below 1, or an input that hasn't ``in_features`` on its last axis.
+        TypeError: a number of features that is no int.
     """
 
     def __init__(
@@ -100,8 +133,8 @@ class Linear(Module):
         dtype: DTypeLike = np.float32,
         rng: Rng = None,
     ) -> None:
-        if in_features < 1 or out_features < 1:
-            raise ValueError(f"Linear({in_features}, {out_features}): numbers of features must be 1 or more")
+        call = f"Linear({in_features!r}, {out_features!r})"
+        in_features, out_features = number_of_features(in_features, call), number_of_features(out_features, call)
         self.in_features, self.out_features = in_features, out_features
         rng = np.random.default_rng(rng)
         bound = in_features**-0.5

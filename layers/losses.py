@@ -8,6 +8,8 @@ from minigrad import Tensor
 from minigrad.ops.operands import Operand, array_of, floating
 from minigrad.tape import record
 
+from .linear import in_dtype_of
+
 
 def cross_entropy(logits: Operand, targets: Operand) -> Tensor:
     """Mean over the batch of -log(softmax(logits)[target]), as ``torch.nn.functional.cross_entropy``.
@@ -59,11 +61,13 @@ def mse_loss(prediction: Operand, target: Operand) -> Tensor:
     """Mean of (prediction - target)**2 over all values, as ``torch.nn.functional.mse_loss``.
 
     Backward, with n the number of values: d_prediction = g * 2 * (prediction - target) / n, d_target its negative.
+    Integers on one side are taken in the other's dtype.
 
     Raises:
         ValueError: different shapes. (Broadcasting (N, 1) against (N,) would compare everything with everything.)
     """
-    a, b = floating(array_of(prediction)), floating(array_of(target))
+    a, b = np.asarray(array_of(prediction)), np.asarray(array_of(target))
+    a, b = floating(in_dtype_of(a, b)), floating(in_dtype_of(b, a))
     if a.shape != b.shape or not a.size:
         raise ValueError(f"mse_loss: prediction and target need the same shape, not empty, got {a.shape} and {b.shape}")
     difference = a - b

@@ -41,29 +41,40 @@ def batch_norm() -> None:
         for number, (_, size) in enumerate(BATCHES):
             put(f"batchnorm-inputs/{kind}/{number}/x", random(size, *shape))
             put(f"batchnorm-inputs/{kind}/{number}/g", random(size, *shape))
-    weight, bias = random(3), random(3)
-    put("batchnorm-inputs/weight", weight)
-    put("batchnorm-inputs/bias", bias)
+    put("batchnorm-inputs/weight", random(3))
+    put("batchnorm-inputs/bias", random(3))
     for kind, affine, track, momentum, eps in itertools.product(
         SHAPES, (True, False), (True, False), (0.1, 0.7, None), (1e-5, 1e-3)
     ):
         layer = LAYERS[kind](3, eps, momentum, affine, track, dtype=torch.float64)
-        if affine:
-            with torch.no_grad():
-                layer.weight[:], layer.bias[:] = weight, bias
-        case = f"batchnorm/{kind}/{affine}/{track}/{momentum}/{eps}"
-        results = []
-        for number, (mode, _) in enumerate(BATCHES):
-            x = torch.tensor(GOLDEN[f"batchnorm-inputs/{kind}/{number}/x"], requires_grad=True)
-            if mode == "eval" and not track and x.numel() == x.shape[1]:
-                continue  # normalizing with the batch, PyTorch refuses one value a channel
-            layer.train(mode == "train")
-            layer.zero_grad()
-            y = layer(x)
-            y.backward(torch.from_numpy(GOLDEN[f"batchnorm-inputs/{kind}/{number}/g"]))
-            for result in (y, x.grad, *(p.grad for p in layer.parameters()), *layer.buffers()):
-                results.append(result.detach().double().ravel().clone())
-        put(case, torch.cat(results))  # one array a case: many small ones would be mostly file format
+        put(f"batchnorm/{kind}/{affine}/{track}/{momentum}/{eps}", run_through_batches(layer, kind))
+
+
+def batch_norm_without_bias() -> None:
+    """The same for layers that learn gamma and no beta: ``bias=False``."""
+    for kind, track, momentum in itertools.product(SHAPES, (True, False), (0.1, None)):
+        layer = LAYERS[kind](3, 1e-3, momentum, True, track, bias=False, dtype=torch.float64)
+        put(f"batchnorm-without-bias/{kind}/{track}/{momentum}", run_through_batches(layer, kind))
+    put("batchnorm-without-bias/keys", list(nn.BatchNorm1d(3, bias=False).state_dict()))
+
+
+def run_through_batches(layer: nn.Module, kind: str) -> torch.Tensor:
+    """All results of a case in one array: many small ones would be mostly file format."""
+    with torch.no_grad():
+        for name, parameter in layer.named_parameters():
+            parameter[:] = torch.from_numpy(GOLDEN[f"batchnorm-inputs/{name}"])
+    results = []
+    for number, (mode, _) in enumerate(BATCHES):
+        x = torch.tensor(GOLDEN[f"batchnorm-inputs/{kind}/{number}/x"], requires_grad=True)
+        if mode == "eval" and not layer.track_running_stats and x.numel() == x.shape[1]:
+            continue  # normalizing with the batch, PyTorch refuses one value a channel
+        layer.train(mode == "train")
+        layer.zero_grad()
+        y = layer(x)
+        y.backward(torch.from_numpy(GOLDEN[f"batchnorm-inputs/{kind}/{number}/g"]))
+        for result in (y, x.grad, *(p.grad for p in layer.parameters()), *layer.buffers()):
+            results.append(result.detach().double().ravel().clone())
+    return torch.cat(results)
 
 
 def functions() -> None:
@@ -165,7 +176,7 @@ def travelling_weights() -> None:
 
 
 if __name__ == "__main__":
-    for make in (batch_norm, functions, dropout, optimizers, travelling_weights):
+    for make in (batch_norm, functions, dropout, optimizers, travelling_weights, batch_norm_without_bias):
         make()
     path = Path(__file__).with_name("pytorch.npz")
     np.savez_compressed(path, **GOLDEN)

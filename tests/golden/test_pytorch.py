@@ -34,13 +34,30 @@ def agree(actual, expected, dtype):
 @pytest.mark.parametrize("kind", LAYERS)
 def test_batch_norm_agrees_through_a_sequence_of_training_and_evaluation(kind, affine, track, momentum, eps, dtype):
     layer = LAYERS[kind](3, eps, momentum, affine, track, dtype=dtype)
-    if affine:
-        layer.weight.data = GOLDEN["batchnorm-inputs/weight"]
-        layer.bias.data = GOLDEN["batchnorm-inputs/bias"]
-    expected = iter(GOLDEN[f"batchnorm/{kind}/{affine}/{track}/{momentum}/{eps}"])
+    run_through_batches(layer, kind, GOLDEN[f"batchnorm/{kind}/{affine}/{track}/{momentum}/{eps}"], dtype)
+
+
+@PRECISIONS
+@pytest.mark.parametrize("momentum", [0.1, None])
+@pytest.mark.parametrize("track", [True, False])
+@pytest.mark.parametrize("kind", LAYERS)
+def test_batch_norm_with_a_weight_and_no_bias_agrees(kind, track, momentum, dtype):
+    layer = LAYERS[kind](3, 1e-3, momentum, True, track, bias=False, dtype=dtype)
+    run_through_batches(layer, kind, GOLDEN[f"batchnorm-without-bias/{kind}/{track}/{momentum}"], dtype)
+
+
+def test_batch_norm_without_bias_has_the_state_dict_keys_of_pytorch():
+    assert list(BatchNorm1d(3, bias=False).state_dict()) == list(GOLDEN["batchnorm-without-bias/keys"])
+
+
+def run_through_batches(layer, kind, results, dtype):
+    """Compare outputs, gradients and buffers of every batch with ``results``, which holds them one after the other."""
+    for name, parameter in layer.named_parameters():
+        parameter.data = GOLDEN[f"batchnorm-inputs/{name}"]
+    expected = iter(results)
     for number, mode in enumerate(MODES):
         x, g = (GOLDEN[f"batchnorm-inputs/{kind}/{number}/{name}"].astype(dtype) for name in "xg")
-        if mode == "eval" and not track and x.size == x.shape[1]:
+        if mode == "eval" and not layer.track_running_stats and x.size == x.shape[1]:
             continue
         x = Tensor(x, requires_grad=True)
         layer.train(mode == "train")

@@ -148,6 +148,37 @@ def test_without_affine_there_are_no_parameters():
     assert list(layer.parameters()) == []
 
 
+@pytest.mark.parametrize("cls", [BatchNorm1d, BatchNorm2d, BatchNorm3d])
+def test_without_bias_the_weight_is_the_only_parameter(cls):
+    layer = cls(3, bias=False)
+    assert layer.bias is None
+    assert [name for name, _ in layer.named_parameters()] == ["weight"]
+    assert list(layer.state_dict()) == ["weight", "running_mean", "running_var", "num_batches_tracked"]
+
+
+@pytest.mark.parametrize("bias", [True, False])
+def test_without_affine_bias_has_no_say(bias):
+    assert BatchNorm1d(3, affine=False, bias=bias).bias is None
+
+
+@pytest.mark.parametrize("training", [True, False])
+@pytest.mark.parametrize("dtype", [np.float32, np.float64])
+def test_without_bias_the_layer_computes_what_a_bias_of_zero_gives(dtype, training):
+    with_zero, without = BatchNorm1d(3, dtype=dtype).train(training), BatchNorm1d(3, bias=False, dtype=dtype)
+    without.train(training)
+    for layer in (with_zero, without):
+        layer.weight.data[...] = [1, 2, 3]
+    x = random(6, 3).astype(dtype)
+    y = without(x)
+    assert y.dtype == dtype
+    np.testing.assert_array_equal(y.data, with_zero(x).data)
+
+
+def test_bias_can_only_be_given_by_name():
+    with pytest.raises(TypeError, match="positional"):
+        BatchNorm1d(3, 1e-5, 0.1, True, True, False)
+
+
 def test_without_running_statistics_there_are_no_buffers():
     layer = BatchNorm1d(3, track_running_stats=False)
     assert layer.running_mean is layer.running_var is layer.num_batches_tracked is None
@@ -306,6 +337,32 @@ def test_train_thaws_a_frozen_layer():
 
 
 @pytest.mark.parametrize("training", [True, False])
+@pytest.mark.parametrize("options", [{}, {"affine": False}, {"bias": False}, {"track_running_stats": False}], ids=str)
+@pytest.mark.parametrize("integers", [np.uint8, np.int64, np.bool_])
+def test_integers_leave_a_float32_layer_in_float32(integers, options, training):
+    x, layer = np.random.default_rng(0).integers(0, 2, (6, 3)).astype(integers), BatchNorm1d(3, **options)
+    layer.train(training)
+    y = layer(x)
+    assert y.dtype == np.float32
+    np.testing.assert_array_equal(y.data, BatchNorm1d(3, **options).train(training)(x.astype(np.float32)).data)
+
+
+@pytest.mark.parametrize(
+    ("weight", "running", "expected"),
+    [
+        (np.float32, np.float64, np.float32),
+        (None, np.float32, np.float32),
+        (None, None, np.float64),
+        (np.float64, None, np.float64),
+    ],
+)
+def test_the_function_takes_integers_in_the_dtype_of_weight_or_else_of_the_statistics(weight, running, expected):
+    arrays = (None, None) if running is None else (np.zeros(3, running), np.ones(3, running))
+    weight = None if weight is None else np.ones(3, weight)
+    assert batch_norm(np.arange(9).reshape(3, 3), *arrays, weight, training=True).dtype == expected
+
+
+@pytest.mark.parametrize("training", [True, False])
 def test_float64_input_leaves_parameters_and_statistics_float32(training):
     layer, x = BatchNorm1d(3).train(training), Tensor(random(6, 3), requires_grad=True)
     y = layer(x)
@@ -459,6 +516,21 @@ def test_a_wrong_shape_names_the_layer_and_the_shape_and_changes_nothing(cls, sh
 
 
 @pytest.mark.parametrize("cls", [BatchNorm1d, BatchNorm2d, BatchNorm3d])
+@pytest.mark.parametrize("features", [64.0, "64", None, True, np.float32(3), np.True_, (3,), np.ones(2, int)], ids=repr)
+def test_a_number_of_features_that_is_no_int_is_named(cls, features):
+    with pytest.raises(TypeError) as error:
+        cls(features)
+    assert f"{cls.__name__}({features!r}): a number of features is an int" in str(error.value)
+
+
+@pytest.mark.parametrize("features", [np.int64(3), np.uint8(3), np.array(3)], ids=repr)
+def test_numpys_integers_count_as_well(features):
+    layer = BatchNorm1d(features)
+    assert type(layer.num_features) is int
+    assert repr(layer) == repr(BatchNorm1d(3))
+
+
+@pytest.mark.parametrize("cls", [BatchNorm1d, BatchNorm2d, BatchNorm3d])
 @pytest.mark.parametrize("features", [0, -1])
 def test_fewer_than_one_feature_is_refused(cls, features):
     with pytest.raises(ValueError, match=rf"{cls.__name__}\({features}\).*1 or more"):
@@ -469,6 +541,7 @@ def test_repr_is_that_of_pytorch():
     expected = "BatchNorm2d(3, eps=1e-05, momentum=0.1, affine=True, track_running_stats=True)"
     assert repr(BatchNorm2d(3)) == expected
     assert "channels_last=True" in repr(BatchNorm2d(3, channels_last=True))
+    assert repr(BatchNorm2d(3, bias=False)) == expected.replace("True, track", "True, bias=False, track")
 
 
 # The function, called as torch.nn.functional.batch_norm.

@@ -159,6 +159,39 @@ def test_fewer_than_one_feature_is_refused(features):
         Linear(*features)
 
 
+@pytest.mark.parametrize("wrong", [64.0, "64", None, True, np.float32(3), np.False_, (3,), np.ones(2, int)], ids=repr)
+@pytest.mark.parametrize("position", [0, 1])
+def test_a_number_of_features_that_is_no_int_is_named(position, wrong):
+    features = [3, 3]
+    features[position] = wrong
+    with pytest.raises(TypeError) as error:
+        Linear(*features)
+    assert f"Linear({features[0]!r}, {features[1]!r}): a number of features is an int, such as 64" in str(error.value)
+
+
+def test_numpys_integers_count_as_well():
+    layer = Linear(np.int64(3), np.uint8(2))
+    assert repr(layer) == "Linear(in_features=3, out_features=2, bias=True)"
+
+
+@pytest.mark.parametrize("integers", [np.uint8, np.int64, np.bool_])
+@pytest.mark.parametrize("dtype", [np.float32, np.float64])
+def test_integers_are_taken_in_the_weights_dtype(dtype, integers):
+    layer, x = Linear(3, 2, dtype=dtype), np.array([[1, 0, 1], [0, 1, 1]], integers)
+    y = layer(x)
+    y.sum().backward()
+    assert y.dtype == layer.weight.grad.dtype == dtype
+    np.testing.assert_array_equal(y.data, layer(x.astype(dtype)).data)
+
+
+def test_a_list_of_integers_leaves_a_float32_model_in_float32():
+    assert Linear(2, 1)([[1, 2], [3, 4]]).dtype == np.float32
+
+
+def test_integers_times_integers_stay_integers():
+    assert linear(np.arange(6).reshape(2, 3), np.ones((2, 3), int)).dtype == int
+
+
 def test_repr_of_linear_is_that_of_pytorch():
     assert repr(Linear(3, 2, bias=False)) == "Linear(in_features=3, out_features=2, bias=False)"
 

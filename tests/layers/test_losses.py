@@ -168,3 +168,12 @@ def test_mse_loss_refuses_to_broadcast_and_names_the_shapes(shapes):
         mse_loss(*(np.zeros(shape) for shape in shapes))
     assert "mse_loss" in str(error.value)
     assert all(str(shape) in str(error.value) for shape in shapes)
+
+
+@pytest.mark.parametrize("dtype", [np.float32, np.float64])
+@pytest.mark.parametrize("integers", [np.uint8, np.int64, np.bool_])
+def test_integer_targets_are_compared_in_the_predictions_dtype(integers, dtype):
+    prediction = Tensor(np.array([0.5, 2.0], dtype), requires_grad=True)
+    for loss in (mse_loss(prediction, np.array([1, 0], integers)), mse_loss(np.array([1, 0], integers), prediction)):
+        assert loss.dtype == dtype
+        np.testing.assert_allclose(loss.item(), (0.25 + 4) / 2)
