@@ -8,10 +8,11 @@ and ``d_something`` for the gradient of the loss with respect to something. ``st
 
 from __future__ import annotations
 
+import contextlib
 import copy
 import functools
 import math
-from collections.abc import Iterable
+from collections.abc import Iterable, Iterator
 from typing import TYPE_CHECKING
 
 import numpy as np
@@ -450,23 +451,18 @@ def update_bn(model: Module, batches: Iterable) -> None:
         raise ValueError(f"update_bn: no BatchNorm in this {type(model).__name__} keeps running statistics")
     modes = [(module, module.training) for module in model.modules()]
     momenta = [(norm, norm.momentum) for norm in norms]
-    before = [(buffer, np.array(buffer)) for buffer in model.buffers()]
-    done = False
     try:
-        model.eval()
-        for norm in norms:
-            norm.train().reset_running_stats()
-            norm.momentum = None
-        with no_grad():
+        with _buffers_kept_on_failure(model), no_grad():
+            model.eval()
+            for norm in norms:
+                norm.training, norm.momentum = True, None
+                norm.reset_running_stats()
+            done = False
             for batch in batches:
                 model(batch[0] if isinstance(batch, (tuple, list)) else batch)
                 done = True
-        if not done:
-            raise ValueError("update_bn got no batches; give a list, or a fresh generator")
-    except BaseException:
-        for buffer, values in before:
-            buffer[...] = values
-        raise
+            if not done:
+                raise ValueError("update_bn got no batches; give a list, or a fresh generator")
     finally:
         for module, training in modes:
             module.training = training
@@ -474,37 +470,61 @@ def update_bn(model: Module, batches: Iterable) -> None:
             norm.momentum = momentum
 
 
+@contextlib.contextmanager
+def _buffers_kept_on_failure(model: Module) -> Iterator[None]:
+    """Put all buffers back if the block fails, also those that forward replaced; a read-only one can't have changed."""
+    before = [(m, name, array, np.array(array)) for m in model.modules() for name, array in m._own_buffers()]
+    try:
+        yield
+    except BaseException:
+        for module, name, array, values in before:
+            if isinstance(array, np.ndarray) and array.flags.writeable:
+                array[...] = values
+            setattr(module, name, array)
+        raise
+
+
 def fold_batchnorm(model: Module) -> Module:
     """A copy for inference in which each BatchNorm right after a Linear has been merged into it.
 
     Evaluation's BatchNorm is y * scale + shift, so the two layers are one Linear with
     ``weight = scale * W`` (each output's row) and ``bias = scale * b + shift``. Looks inside every Sequential;
-    a BatchNorm that follows no Linear is left in place. The copy is in evaluation mode. A BatchNorm1d without
-    ``channels_last`` is taken to see inputs (N, C), which is what a Linear gives it.
+    a BatchNorm that follows no Linear is left in place, and so is every layer of a class of your own, whose forward
+    may do more. The copy is in evaluation mode. A merged weight or bias requires a gradient if all parameters did that
+    went into it. A BatchNorm1d without ``channels_last`` is taken to see inputs (N, C), as a Linear gives them.
 
     Raises:
         ValueError: a BatchNorm to be folded keeps no running statistics.
     """
-    return _fold(copy.deepcopy(model)).eval()
+    folded = copy.deepcopy(model)
+    for module in list(folded.modules()):
+        if _is_one_of(module, Sequential):  # only there is it known what follows what
+            _fold(module)
+    return folded.eval()
 
 
-def _fold(module: Module) -> Module:
-    for name, child in list(module.named_children()):
-        setattr(module, name, _fold(child))
-    if type(module) is not Sequential:  # only there is it known what follows what
-        return module
-    folded: list[Module] = []
-    for layer in module:
-        if folded and _foldable(folded[-1], layer):
-            folded[-1] = _merge(folded[-1], layer)
+def _fold(sequence: Sequential) -> None:
+    layers: list[Module] = []
+    for layer in sequence:
+        if layers and _foldable(layers[-1], layer):
+            layers[-1] = _merge(layers[-1], layer)
         else:
-            folded.append(layer)
-    return Sequential(*folded)
+            layers.append(layer)
+    if len(layers) < len(sequence):
+        for name, _ in list(sequence.named_children()):
+            delattr(sequence, name)
+        for position, layer in enumerate(layers):
+            setattr(sequence, str(position), layer)
+
+
+def _is_one_of(module: Module, *classes: type) -> bool:
+    """Whether ``module`` does what these classes do: a subclass, or an object with a forward of its own, may not."""
+    return type(module) in classes and "forward" not in vars(module)
 
 
 def _foldable(before: Module, layer: Module) -> bool:
     """Whether ``layer`` normalizes just what a Linear before it puts out, on the axis where the Linear puts it."""
-    if not (isinstance(before, Linear) and isinstance(layer, _BatchNorm)):
+    if not (_is_one_of(before, Linear) and _is_one_of(layer, BatchNorm1d, BatchNorm2d, BatchNorm3d)):
         return False
     same_axis = layer.channels_last or isinstance(layer, BatchNorm1d)
     return same_axis and before.out_features == layer.num_features
@@ -513,9 +533,17 @@ def _foldable(before: Module, layer: Module) -> bool:
 def _merge(linear: Linear, norm: _BatchNorm) -> Linear:
     if norm.running_mean is None:
         raise ValueError(f"fold_batchnorm: {norm!r} has no running statistics, so its evaluation depends on the batch")
-    gamma, beta = (norm.weight._data, norm.bias._data) if norm.affine else (1.0, 0.0)
+    gamma, beta = (default if p is None else array_of(p) for p, default in ((norm.weight, 1.0), (norm.bias, 0.0)))
     scale, shift = scale_and_shift(norm.running_mean, norm.running_var, gamma, beta, norm.eps)
-    merged = Linear(linear.in_features, linear.out_features, dtype=linear.weight.dtype)
-    merged.weight.data = linear.weight._data * scale[:, None]
-    merged.bias.data = shift if linear.bias is None else linear.bias._data * scale + shift
+    merged, dtype = copy.copy(linear), linear.weight.dtype
+    merged.weight = Parameter(array_of(linear.weight) * scale[:, None], dtype)
+    merged.bias = Parameter(shift if linear.bias is None else array_of(linear.bias) * scale + shift, dtype)
+    merged.weight.requires_grad = _all_learn(linear.weight, norm.weight)
+    merged.bias.requires_grad = _all_learn(linear.bias, norm.weight, norm.bias)
     return merged
+
+
+def _all_learn(*parameters: Parameter | None) -> bool:
+    """Whether there are any, and all require a gradient: what was frozen must not learn as a part of something else."""
+    learn = [parameter.requires_grad for parameter in parameters if parameter is not None]
+    return bool(learn) and all(learn)

@@ -2,12 +2,16 @@
 
 from __future__ import annotations
 
+import reprlib
+import weakref
+from collections import deque
 from collections.abc import Callable, Iterator, Mapping
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
 from minigrad import Tensor
+from minigrad.ops.operands import array_of
 from minigrad.tensor import mark_changed
 
 from .files import load_arrays, save_arrays
@@ -18,13 +22,51 @@ if TYPE_CHECKING:
     from numpy.typing import ArrayLike, DTypeLike
 
 
-class Parameter(Tensor):
-    """A Tensor that a Module learns: it requires a gradient, and the Module it is assigned to lists it."""
+_CONTAINERS = (list, tuple, set, frozenset, dict, deque)
+
+
+class _Path(str):
+    """Where a parameter stands or stood last, as a name; a plain string is a name that somebody gave it."""
 
     __slots__ = ()
 
+
+class _Holders:
+    """Weak references to the modules to which a parameter or module was assigned; a copy starts with none."""
+
+    def __init__(self) -> None:
+        self.references: list[weakref.ref[Module]] = []
+
+    def __reduce__(self) -> tuple:
+        return _Holders, ()
+
+
+class Parameter(Tensor):
+    """A Tensor that a Module learns: it requires a gradient, and the Module it is assigned to lists it.
+
+    Attributes:
+        name: the name it was given; without one, where it stands when you ask, such as '0.weight', seen from the
+            outermost module (of several, the first one), or where it stood last if its modules are gone.
+    """
+
+    __slots__ = ("_holders",)
+
     def __init__(self, data: ArrayLike, dtype: DTypeLike | None = None, name: str | None = None) -> None:
         super().__init__(data, requires_grad=True, dtype=dtype, name=name)
+
+    @property
+    def name(self) -> str | None:
+        name = Tensor.name.__get__(self)
+        return _path_to(self) or name if name is None or isinstance(name, _Path) else name
+
+    @name.setter
+    def name(self, name: str | None) -> None:
+        Tensor.name.__set__(self, name)
+
+    def _stands_at(self, path: str) -> None:
+        """Remember the path for when all its modules are gone, unless the parameter was given a name."""
+        if isinstance(Tensor.name.__get__(self), (_Path, type(None))):
+            self.name = _Path(path)
 
 
 class Module:
@@ -39,8 +81,14 @@ class Module:
     ...     def forward(self, x):
     ...         return x * self.factor
 
+    A module may hold another one twice, and may hold one that it is itself a part of (its parent).
+
     Attributes:
         training: whether layers that differ between training and evaluation do as in training.
+
+    Raises:
+        TypeError: from all that lists modules, parameters or buffers, if there are modules or parameters in a list or
+            another container, where they would not be found.
     """
 
     training = True
@@ -54,19 +102,21 @@ class Module:
         return self.forward(*inputs, **named)
 
     def __setattr__(self, name: str, value: Any) -> None:
-        if isinstance(value, (list, tuple, dict)):
-            inside = value.values() if isinstance(value, dict) else value
-            if any(isinstance(item, (Module, Parameter)) for item in inside):
-                raise TypeError(
-                    f"{type(self).__name__}.{name}: modules and parameters inside a {type(value).__name__} would not "
-                    "be found by parameters(): use Sequential, or an attribute for each"
-                )
-        object.__setattr__(self, name, value)
+        if isinstance(value, _CONTAINERS):
+            _refuse_container(self, name, value)
         if isinstance(value, Parameter):
-            value.name = name
-        elif isinstance(value, Module):  # so that tape and errors say '0.weight', the path from the model
+            value._stands_at(name)
+        elif isinstance(value, Module):
             for path, parameter in value.named_parameters():
-                parameter.name = f"{name}.{path}"
+                parameter._stands_at(f"{name}.{path}")
+        object.__setattr__(self, name, value)
+        _note_holder(value, self)
+
+    def __setstate__(self, state: dict[str, Any]) -> None:
+        """What ``copy`` and ``pickle`` call: attributes as they are, and this module as one more that holds them."""
+        vars(self).update(state)
+        for value in state.values():
+            _note_holder(value, self)
 
     def register_buffer(self, name: str, array: np.ndarray | None) -> None:
         """Make ``array`` the attribute ``name`` and part of ``state_dict``, without its being learned."""
@@ -76,7 +126,8 @@ class Module:
 
     def named_children(self) -> Iterator[tuple[str, Module]]:
         """The modules assigned to this one, with their attribute names."""
-        return ((name, value) for name, value in vars(self).items() if isinstance(value, Module))
+        self._refuse_containers()
+        return iter(self._own(Module))
 
     def children(self) -> Iterator[Module]:
         """The modules assigned to this one."""
@@ -84,7 +135,7 @@ class Module:
 
     def named_modules(self, prefix: str = "") -> Iterator[tuple[str, Module]]:
         """This module (named '') and all below it, with their paths; each once, even if it is used twice."""
-        return _first_of_each(self._all_modules(prefix))
+        return self._walk(prefix)
 
     def modules(self) -> Iterator[Module]:
         """This module and all below it."""
@@ -93,10 +144,7 @@ class Module:
     def named_parameters(self) -> Iterator[tuple[str, Parameter]]:
         """All parameters with their paths, such as '0.weight'; each once, even if it is shared."""
         return _first_of_each(
-            (_join(path, name), value)
-            for path, module in self._all_modules()
-            for name, value in vars(module).items()
-            if isinstance(value, Parameter)
+            (_join(path, name), value) for path, module in self._walk() for name, value in module._own(Parameter)
         )
 
     def parameters(self) -> Iterator[Parameter]:
@@ -106,29 +154,62 @@ class Module:
     def named_buffers(self) -> Iterator[tuple[str, np.ndarray]]:
         """All buffers with their paths, such as '1.running_mean'."""
         return _first_of_each(
-            (_join(path, name), getattr(module, name))
-            for path, module in self._all_modules()
-            for name in module._buffers
-            if getattr(module, name) is not None
+            (_join(path, name), array) for path, module in self._walk() for name, array in module._own_buffers()
         )
 
     def buffers(self) -> Iterator[np.ndarray]:
         """All buffers."""
         return (buffer for _, buffer in self.named_buffers())
 
-    def _all_modules(self, prefix: str = "") -> Iterator[tuple[str, Module]]:
-        yield prefix, self
-        for name, child in self.named_children():
-            yield from child._all_modules(_join(prefix, name))
+    def _own(self, kind: type) -> list[tuple[str, Any]]:
+        """This module's attributes of a kind: Module or Parameter."""
+        return [(name, value) for name, value in vars(self).items() if isinstance(value, kind)]
+
+    def _own_buffers(self) -> list[tuple[str, np.ndarray]]:
+        buffers = ((name, getattr(self, name, None)) for name in self._buffers)
+        return [(name, array) for name, array in buffers if array is not None]
+
+    def _walk(self, path: str = "", **how: bool) -> Iterator[tuple[str, Module]]:
+        """``_tree``, with an error for modules and parameters that it doesn't find."""
+        for path_below, module in self._tree(path, **how):
+            module._refuse_containers()
+            yield path_below, module
+
+    def _tree(
+        self, path: str = "", *, children_first: bool = False, every_path: bool = False, seen: set[int] | None = None
+    ) -> Iterator[tuple[str, Module]]:
+        """This module and all below it with their paths, each once, or once on every path that leads to it.
+
+        Where a module leads back to one of those above it, the path ends.
+        """
+        seen = set() if seen is None else seen
+        seen.add(id(self))
+        if not children_first:
+            yield path, self
+        for name, child in self._own(Module):
+            if id(child) not in seen:
+                how = {"children_first": children_first, "every_path": every_path, "seen": seen}
+                yield from child._tree(_join(path, name), **how)
+        if children_first:
+            yield path, self
+        if every_path:
+            seen.remove(id(self))
+
+    def _refuse_containers(self) -> None:
+        for name, value in vars(self).items():
+            if isinstance(value, _CONTAINERS):
+                _refuse_container(self, name, value)
 
     def apply(self, fn: Callable[[Module], Any]) -> Module:
         """Call ``fn`` on every module below this one and last on this one; returns the module.
 
+        Once on each, also where it is used twice: ``fn`` may halve a weight. (PyTorch calls it again for a module
+        that stands in two different parents.)
+
         >>> model.apply(lambda m: m.eval() if isinstance(m, BatchNorm1d) else None)   # freezes the statistics
         """
-        for child in self.children():
-            child.apply(fn)
-        fn(self)
+        for _, module in list(self._walk(children_first=True)):
+            fn(module)
         return self
 
     def train(self, mode: bool = True) -> Module:
@@ -167,9 +248,8 @@ class Module:
             if parameter.grad is not None:
                 parameter.grad = parameter.grad.astype(dtype)
         for module in self.modules():
-            for name in module._buffers:
-                buffer = getattr(module, name)
-                if buffer is not None and buffer.dtype.kind == "f":
+            for name, buffer in module._own_buffers():
+                if buffer.dtype.kind == "f":
                     setattr(module, name, buffer.astype(dtype))
         return self
 
@@ -180,13 +260,11 @@ class Module:
     def _state(self) -> dict[str, np.ndarray]:
         """The arrays themselves, each module's parameters before its buffers; shared ones under each path."""
         state = {}
-        for path, module in self._all_modules():
-            for name, value in vars(module).items():
-                if isinstance(value, Parameter):
-                    state[_join(path, name)] = value._data
-            for name in module._buffers:
-                if getattr(module, name) is not None:
-                    state[_join(path, name)] = getattr(module, name)
+        for path, module in self._walk(every_path=True):
+            for name, parameter in module._own(Parameter):
+                state[_join(path, name)] = array_of(parameter)
+            for name, array in module._own_buffers():
+                state[_join(path, name)] = array
         return state
 
     def load_state_dict(self, state: Mapping[str, Any], strict: bool = True) -> tuple[list[str], list[str]]:
@@ -200,26 +278,24 @@ class Module:
             The missing and the unexpected paths.
 
         Raises:
-            ValueError: entries missing or unexpected (if strict), or of another shape, or not numbers. All
-                problems are listed, and nothing has been loaded.
+            ValueError: entries missing or unexpected (if strict), or of another shape, or not numbers, or an array
+                here that can't be changed. All problems are listed, and nothing has been loaded.
         """
         own = self._state()
         missing = [key for key in own if key not in state]
         unexpected = [key for key in state if key not in own]
         problems = [f"missing {key}" for key in missing if strict]
         problems += [f"unexpected {key}" for key in unexpected if strict]
-        values = {}
-        for key in (key for key in own if key in state):
-            value = values[key] = np.asarray(state[key])
-            if value.shape != own[key].shape:
-                problems.append(f"{key} has shape {value.shape}, here {own[key].shape}")
-            elif value.dtype.kind not in "fiub" or not np.can_cast(value.dtype, own[key].dtype, "same_kind"):
-                problems.append(f"{key} has dtype {value.dtype}, here {own[key].dtype}")
+        values = {key: np.asarray(state[key]) for key in own if key in state}
+        misfits = {key: _misfit(value, own[key]) for key, value in values.items()}
+        problems += [f"{key} {misfit}" for key, misfit in misfits.items() if misfit]
         if problems:
             raise ValueError(
                 f"{type(self).__name__}.load_state_dict: the state does not fit this model, and nothing was loaded: "
                 + "; ".join(sorted(problems))
             )
+        # All are converted before one is stored: a conversion can fail, and the state may be made of these very arrays.
+        values = {key: value.astype(own[key].dtype) for key, value in values.items()}
         for key, value in values.items():
             own[key][...] = value
         mark_changed(self.parameters())
@@ -246,8 +322,9 @@ class Module:
         """The arguments that ``repr`` shows."""
         return ""
 
+    @reprlib.recursive_repr()  # a module that leads back to one above it is shown as ...
     def __repr__(self) -> str:
-        children = [f"({name}): {child!r}".replace("\n", "\n  ") for name, child in self.named_children()]
+        children = [f"({name}): {child!r}".replace("\n", "\n  ") for name, child in self._own(Module)]
         inside = "\n  " + "\n  ".join(children) + "\n" if children else self.extra_repr()
         return f"{type(self).__name__}({inside})"
 
@@ -262,8 +339,7 @@ class Sequential(Module):
     def __init__(self, *modules: Module) -> None:
         for position, module in enumerate(modules):
             if not isinstance(module, Module):
-                hint = ": give an object, not the class" if isinstance(module, type) else ""
-                raise TypeError(f"Sequential takes Modules, and argument {position} is {module!r}{hint}")
+                raise TypeError(f"Sequential takes Modules, and argument {position} is {module!r}{_hint(module)}")
             setattr(self, str(position), module)
 
     def forward(self, x: Any) -> Tensor:
@@ -279,7 +355,11 @@ class Sequential(Module):
 
     def __getitem__(self, position: int | slice) -> Module:
         found = list(self.children())[position]
-        return Sequential(*found) if isinstance(position, slice) else found
+        if not isinstance(position, slice):
+            return found
+        part = Sequential()
+        part.__setstate__({str(number): module for number, module in enumerate(found)})
+        return part
 
 
 def _join(path: str, name: str) -> str:
@@ -292,3 +372,92 @@ def _first_of_each(pairs: Iterator[tuple[str, Any]]) -> Iterator[tuple[str, Any]
         if id(value) not in seen:
             seen.add(id(value))
             yield path, value
+
+
+_MODULES = {"relu": "ReLU", "sigmoid": "Sigmoid", "tanh": "Tanh"}  # by the name of the function
+
+
+def _hint(value: Any) -> str:
+    """What somebody may have meant who gave Sequential this."""
+    name = getattr(value, "__name__", "")
+    if isinstance(value, type):
+        return f": give an object, {name}(...), not the class"
+    if isinstance(value, (list, tuple)):
+        return ": for modules in a list, Sequential(*layers)"
+    if name in _MODULES:
+        return f": use the module, {_MODULES[name]}()"
+    return ": call it in the forward of a Module of your own" if callable(value) else ""
+
+
+def _refuse_container(module: Module, name: str, value: Any) -> None:
+    """Raise TypeError if ``module.name`` is a container of modules or parameters, at any depth."""
+    todo, seen = [value], set()
+    while todo:
+        container = todo.pop()
+        items = list(container.values() if isinstance(container, dict) else container)
+        kinds = set(map(type, items))  # few, even where the items are many
+        if any(issubclass(kind, (Module, Parameter)) for kind in kinds):
+            raise TypeError(
+                f"{type(module).__name__}.{name}: modules and parameters inside a {type(container).__name__} would not "
+                "be found by parameters(): use Sequential, or an attribute for each"
+            )
+        if id(container) not in seen and any(issubclass(kind, _CONTAINERS) for kind in kinds):
+            todo += [item for item in items if isinstance(item, _CONTAINERS)]
+        seen.add(id(container))
+
+
+# The name of a parameter is looked up when somebody asks: from it to a module that holds it now, and on upwards.
+
+
+def _note_holder(part: Any, module: Module) -> None:
+    if isinstance(part, (Parameter, Module)):
+        holders = getattr(part, "_holders", None) or _Holders()
+        holders.references = [reference for reference in holders.references if reference() is not None]
+        if all(reference() is not module for reference in holders.references):
+            holders.references.append(weakref.ref(module))
+        object.__setattr__(part, "_holders", holders)
+
+
+def _path_to(part: Parameter | Module) -> _Path:
+    """The attribute names from the outermost module that holds ``part`` down to it; '' if none does."""
+    names: list[str] = []
+    while holders := [holder for holder in _holders_of(part) if id(part) not in _all_above(holder[0])]:
+        part, name = holders[0]
+        names.append(name)
+    return _Path(".".join(reversed(names)))
+
+
+def _holders_of(part: Parameter | Module) -> list[tuple[Module, str]]:
+    """The living modules that have ``part`` as an attribute, the first one first, and the attribute's name."""
+    noted = getattr(part, "_holders", None) or _Holders()
+    modules = [reference() for reference in noted.references]
+    return [
+        (module, name)
+        for module in modules
+        if module is not None
+        for name, value in vars(module).items()
+        if value is part
+    ]
+
+
+def _all_above(module: Module) -> dict[int, Module]:
+    """The modules that hold ``module``, those that hold these, and so on, by their ids."""
+    found: dict[int, Module] = {}
+    todo = [module]
+    while todo:
+        for holder, _ in _holders_of(todo.pop()):
+            if id(holder) not in found:
+                found[id(holder)] = holder
+                todo.append(holder)
+    return found
+
+
+def _misfit(value: np.ndarray, own: Any) -> str | None:
+    """Why ``value`` can't be loaded into the array ``own``; None if it can."""
+    if not isinstance(own, np.ndarray):
+        return f"is of type {type(own).__name__} here, not an array"
+    if value.shape != own.shape:
+        return f"has shape {value.shape}, here {own.shape}"
+    if value.dtype.kind not in "fiub" or not np.can_cast(value.dtype, own.dtype, "same_kind"):
+        return f"has dtype {value.dtype}, here {own.dtype}"
+    return None if own.flags.writeable else "is read-only here"

@@ -147,6 +147,51 @@ def test_the_old_statistics_stay_if_the_update_fails(batches):
     assert_same_state(model, before)
 
 
+class Replacing(Module):
+    """Has a read-only buffer, and one that forward replaces; passes its input on."""
+
+    def __init__(self):
+        self.register_buffer("constant", np.ones(3))
+        self.constant.flags.writeable = False
+        self.register_buffer("calls", np.zeros(()))
+
+    def forward(self, x):
+        self.calls = self.calls + np.ones(1)
+        return x
+
+
+def test_a_failed_update_puts_back_replaced_buffers_and_lets_read_only_ones_be():
+    model = unlike_new(Sequential(BatchNorm1d(3), Linear(3, 3), BatchNorm1d(3)))
+    model = Sequential(Replacing(), *model)
+    before = model.state_dict()
+    with pytest.raises(KeyboardInterrupt):
+        update_bn(model, fails_after_one())
+    assert_same_state(model, before)
+
+
+@pytest.mark.parametrize("position", [0, 2])
+@pytest.mark.parametrize("name", ["running_mean", "running_var", "num_batches_tracked"])
+def test_a_read_only_statistic_lets_update_bn_change_nothing(name, position):
+    model = unlike_new(Sequential(BatchNorm1d(3), Linear(3, 3), BatchNorm1d(3)))
+    getattr(model[position], name).flags.writeable = False
+    before = model.state_dict()
+    with pytest.raises(ValueError, match="read-only"):
+        update_bn(model, BATCHES)
+    assert_same_state(model, before)
+
+
+def test_update_bn_takes_a_layer_that_learns_a_weight_and_no_bias():
+    layer = unlike_new(BatchNorm1d(3, bias=False))
+    update_bn(layer, BATCHES)
+    np.testing.assert_allclose(layer.running_var, averages(BATCHES)[1], atol=1e-10)
+
+
+@pytest.mark.parametrize("batch", [np.ones((4, 3)), Tensor(np.ones((4, 3)))], ids=["array", "Tensor"])
+def test_update_bn_asks_for_a_list_where_it_gets_one_batch(batch):
+    with pytest.raises(TypeError, match="several batches"):
+        update_bn(BatchNorm1d(3), batch)
+
+
 def test_update_bn_says_that_it_got_no_batches():
     with pytest.raises(ValueError, match="no batches"):
         update_bn(BatchNorm1d(3), [])
@@ -234,6 +279,50 @@ class ByHand(Module):
         return self.norm(self.linear(x))
 
 
+class Scaled(Linear):
+    """A Linear that does something else."""
+
+    def forward(self, x):
+        return super().forward(x) * 3
+
+
+class Shifted(BatchNorm1d):
+    """A BatchNorm that does something else."""
+
+    def forward(self, x):
+        return super().forward(x) + 1
+
+
+def tripled(x):
+    return x @ np.ones((3, 4)) * 3
+
+
+def scaled_by_hand():
+    """A Linear whose forward was replaced on the object."""
+    linear = Linear(3, 4)
+    linear.forward = tripled
+    return linear
+
+
+class Child(Module):
+    """Points back to its parent."""
+
+    def __init__(self, parent):
+        self.parent = parent
+        self.layers = Sequential(Linear(3, 4), BatchNorm1d(4))
+
+    def forward(self, x):
+        return self.layers(x)
+
+
+class Parent(Module):
+    def __init__(self):
+        self.child = Child(self)
+
+    def forward(self, x):
+        return self.child(x)
+
+
 def used_twice():
     """One Linear used twice, followed by a different BatchNorm each time."""
     linear = Linear(3, 3)
@@ -245,6 +334,8 @@ FOLDABLE = {
     "linear and batchnorm": (Sequential(Linear(3, 4), BatchNorm1d(4)), (5, 3)),
     "no bias": (Sequential(Linear(3, 4, bias=False), BatchNorm1d(4)), (5, 3)),
     "no affine": (Sequential(Linear(3, 4), BatchNorm1d(4, affine=False)), (5, 3)),
+    "weight without bias": (Sequential(Linear(3, 4), BatchNorm1d(4, bias=False)), (5, 3)),
+    "no bias at all": (Sequential(Linear(3, 4, bias=False), BatchNorm1d(4, bias=False)), (5, 3)),
     "neither": (Sequential(Linear(3, 4, bias=False), BatchNorm1d(4, affine=False, eps=0.1)), (5, 3)),
     "two in a row": (Sequential(Linear(3, 4), BatchNorm1d(4), BatchNorm1d(4)), (5, 3)),
     "several": (Sequential(Linear(3, 4), BatchNorm1d(4), ReLU(), Linear(4, 2), BatchNorm1d(2)), (5, 3)),
@@ -253,10 +344,14 @@ FOLDABLE = {
     "nested deeper": (Sequential(Sequential(ReLU(), Sequential(Linear(3, 4), BatchNorm1d(4)))), (5, 3)),
     "channels last": (Sequential(Linear(3, 4), BatchNorm1d(4, channels_last=True)), (2, 5, 3)),
     "images, channels last": (Sequential(Linear(3, 4), BatchNorm2d(4, channels_last=True)), (2, 2, 5, 3)),
+    "a child that points to its parent": (Parent(), (5, 3)),
     "own module": (Classifier(4), (5, 3)),
     "own module in a Sequential": (Sequential(Classifier(4), ReLU()), (5, 3)),
 }
 NOT_FOLDABLE = {
+    "a Linear with a forward of its own": (Sequential(Scaled(3, 4), BatchNorm1d(4)), (5, 3)),
+    "a BatchNorm with a forward of its own": (Sequential(Linear(3, 4), Shifted(4)), (5, 3)),
+    "an object with a forward of its own": (Sequential(scaled_by_hand(), BatchNorm1d(4)), (5, 3)),
     "first layer": (Sequential(BatchNorm1d(3), Linear(3, 4)), (5, 3)),
     "after an activation": (Sequential(Linear(3, 4), ReLU(), BatchNorm1d(4)), (5, 3)),
     "by hand": (ByHand(), (5, 3)),
@@ -328,6 +423,45 @@ def test_the_folded_weight_is_scale_times_the_weight_of_each_output():
 def test_folding_keeps_the_dtype():
     folded = fold_batchnorm(Sequential(Linear(3, 4), BatchNorm1d(4)))
     assert {p.dtype for p in folded.parameters()} == {np.dtype(np.float32)}
+
+
+FREEZING = {
+    "0.weight": (["0.weight"], {"weight": False, "bias": True}),
+    "0.bias": (["0.bias"], {"weight": True, "bias": False}),
+    "1.weight": (["1.weight"], {"weight": False, "bias": False}),
+    "1.bias": (["1.bias"], {"weight": True, "bias": False}),
+    "all": (["0.weight", "0.bias", "1.weight", "1.bias"], {"weight": False, "bias": False}),
+    "none": ([], {"weight": True, "bias": True}),
+}
+
+
+@pytest.mark.parametrize("case", FREEZING)
+def test_what_a_frozen_parameter_went_into_stays_frozen(case):
+    frozen, expected = FREEZING[case]
+    model = Sequential(Linear(3, 4), BatchNorm1d(4))
+    for name, parameter in model.named_parameters():
+        parameter.requires_grad = name not in frozen
+    folded = fold_batchnorm(model)[0]
+    assert {name: p.requires_grad for name, p in folded.named_parameters()} == expected
+
+
+def test_a_bias_made_of_statistics_alone_does_not_learn():
+    folded = fold_batchnorm(Sequential(Linear(3, 4, bias=False), BatchNorm1d(4, affine=False)))[0]
+    assert (folded.weight.requires_grad, folded.bias.requires_grad) == (True, False)
+
+
+def test_folding_leaves_what_it_does_not_merge_as_it_is():
+    model = Sequential(Linear(3, 4), BatchNorm1d(4), ReLU(), Linear(4, 2))
+    model[3].requires_grad_(False)
+    model.note, model[0].note = "kept", "kept too"
+    folded = fold_batchnorm(model)
+    assert not any(p.requires_grad for p in folded[2].parameters())
+    assert (folded.note, folded[0].note) == ("kept", "kept too")
+
+
+def test_the_folded_parameters_have_the_names_of_their_new_places():
+    folded = fold_batchnorm(Sequential(ReLU(), Linear(3, 4), BatchNorm1d(4), ReLU(), Linear(4, 2)))
+    assert [p.name for p in folded.parameters()] == ["1.weight", "1.bias", "3.weight", "3.bias"]
 
 
 def test_folding_a_batchnorm_without_running_statistics_is_refused():
