@@ -14,7 +14,7 @@ from minigrad import Tensor
 from minigrad.ops.operands import array_of
 from minigrad.tensor import mark_changed
 
-from .files import load_arrays, save_arrays
+from .files import MAX_BYTES, load_arrays, save_arrays
 
 if TYPE_CHECKING:
     import os
@@ -305,14 +305,18 @@ class Module:
         """Write ``state_dict()`` to just this path, in ``.npz`` format. Interrupted, it leaves the old file whole."""
         save_arrays(path, self.state_dict())
 
-    def load(self, path: str | os.PathLike) -> None:
+    def load(self, path: str | os.PathLike, max_bytes: int = MAX_BYTES) -> None:
         """Read what ``save`` wrote.
+
+        Args:
+            max_bytes: refuse a file that unpacks to more; give more for a larger model from a source that you trust.
 
         Raises:
             FileNotFoundError: no such file.
-            ValueError: the file is no whole ``.npz``, or doesn't fit the model; nothing has been loaded.
+            ValueError: the file is no whole ``.npz``, unpacks to more than ``max_bytes``, or doesn't fit the model;
+                nothing has been loaded.
         """
-        state = load_arrays(path)
+        state = load_arrays(path, max_bytes)
         try:
             self.load_state_dict(state)
         except ValueError as error:

@@ -1,5 +1,6 @@
 """Files: what is saved is loaded, damage is noticed, nothing is executed, an interrupted save harms nothing."""
 
+import io
 import os
 import pickle
 import subprocess
@@ -103,6 +104,82 @@ def test_saving_again_keeps_the_permissions(tmp_path):
     path.chmod(0o640)
     trained().save(path)
     assert path.stat().st_mode & 0o777 == 0o640
+
+
+@pytest.mark.skipif(os.name != "posix", reason="permissions are POSIX's")
+@pytest.mark.parametrize("umask", [0o022, 0o077, 0o000])
+def test_a_new_file_gets_the_permissions_that_the_system_gives_and_the_umask_is_never_touched(
+    tmp_path, monkeypatch, umask
+):
+    before = os.umask(umask)
+    try:
+        with monkeypatch.context() as patch:
+            patch.setattr(os, "umask", None)  # a call would fail
+            model().save(tmp_path / "model.npz")
+    finally:
+        os.umask(before)
+    assert (tmp_path / "model.npz").stat().st_mode & 0o777 == 0o666 & ~umask
+
+
+@pytest.mark.skipif(os.name != "posix", reason="permissions are POSIX's")
+def test_a_private_file_is_private_while_it_is_written_too(tmp_path, monkeypatch):
+    path, modes = tmp_path / "model.npz", []
+    model().save(path)
+    path.chmod(0o600)
+    write_array = np.lib.format.write_array
+
+    def look(file, array, **options):
+        modes.extend(other.stat().st_mode & 0o777 for other in tmp_path.iterdir())
+        write_array(file, array, **options)
+
+    monkeypatch.setattr(np.lib.format, "write_array", look)
+    model().save(path)
+    assert set(modes) == {0o600}
+
+
+def test_saving_through_a_symbolic_link_writes_the_target_and_keeps_the_link(tmp_path):
+    (tmp_path / "folder").mkdir()
+    target, link, chain = tmp_path / "folder" / "target.npz", tmp_path / "link.npz", tmp_path / "chain.npz"
+    link.symlink_to(Path("folder", "target.npz"))
+    chain.symlink_to(link)
+    for path in (link, chain):  # first to a target that isn't there yet
+        trained(seed=0).save(path)
+        loaded = model()
+        loaded.load(target)
+        assert_same_state(loaded, trained(seed=0))
+        assert link.is_symlink()
+        assert chain.is_symlink()
+        assert not target.is_symlink()
+    assert os.listdir(tmp_path / "folder") == ["target.npz"]
+
+
+def test_a_link_that_leads_to_no_folder_names_the_folder(tmp_path):
+    (tmp_path / "link.npz").symlink_to(tmp_path / "nowhere" / "target.npz")
+    with pytest.raises(FileNotFoundError, match=r"link\.npz: there is no folder .*nowhere"):
+        model().save(tmp_path / "link.npz")
+    assert (tmp_path / "link.npz").is_symlink()
+
+
+@pytest.mark.parametrize(
+    "make", [lambda path: path.mkdir(), lambda path: path.symlink_to(path)], ids=["folder", "ring"]
+)
+def test_what_is_there_and_no_file_is_not_replaced(tmp_path, make):
+    make(tmp_path / "model.npz")
+    with pytest.raises(OSError, match=r"can't save .*model\.npz"):
+        model().save(tmp_path / "model.npz")
+    assert os.listdir(tmp_path) == ["model.npz"]
+
+
+@pytest.mark.parametrize("length", [200, 255])
+def test_a_name_may_be_as_long_as_the_system_allows(tmp_path, length):
+    model().save(tmp_path / ("m" * length))
+    assert os.listdir(tmp_path) == ["m" * length]
+
+
+def test_names_that_differ_by_the_ending_npy_stay_apart(tmp_path):
+    save_arrays(tmp_path / "arrays.npz", {"a": np.ones(2), "a.npy": np.zeros(3)})
+    arrays = load_arrays(tmp_path / "arrays.npz")
+    assert {name: array.shape for name, array in arrays.items()} == {"a": (2,), "a.npy": (3,)}
 
 
 # What isn't there or doesn't fit.
@@ -229,6 +306,110 @@ def test_a_header_that_claims_another_size_is_refused_and_nothing_is_allocated(t
     finally:
         tracemalloc.stop()
     assert peak < 10e6
+
+
+def npy_bytes(array, version=(1, 0)):
+    with io.BytesIO() as file:
+        np.lib.format.write_array(file, array, version)
+        return file.getvalue()
+
+
+@pytest.mark.parametrize("names", [("weight.npy", "weight.npy"), ("weight", "weight.npy"), ("weight.npy", "weight")])
+@pytest.mark.filterwarnings("ignore:Duplicate name")
+def test_two_arrays_of_one_name_are_refused(tmp_path, names):
+    with zipfile.ZipFile(tmp_path / "model.npz", "w") as archive:
+        for number, name in enumerate(names):
+            archive.writestr(name, npy_bytes(np.full(2, number)))
+    with pytest.raises(ValueError, match=r"model\.npz.*two arrays of the name weight"):
+        load_arrays(tmp_path / "model.npz")
+
+
+def test_another_version_of_the_format_is_named(tmp_path):
+    with zipfile.ZipFile(tmp_path / "model.npz", "w") as archive:
+        archive.writestr("weight.npy", npy_bytes(np.ones(2), (2, 0)))
+    with pytest.raises(ValueError, match=r"model\.npz.*weight\.npy has \.npy version \(2, 0\)"):
+        load_arrays(tmp_path / "model.npz")
+
+
+@pytest.mark.parametrize("size", [0, 1, 1000, 100_000])
+@pytest.mark.parametrize("save", [np.savez, np.savez_compressed])
+def test_a_wrong_checksum_is_refused_whatever_the_size(tmp_path, save, size):
+    path = tmp_path / "model.npz"
+    save(path, weight=np.zeros(size))
+    damaged = bytearray(path.read_bytes())
+    damaged[damaged.rindex(b"PK\x01\x02") + 16] ^= 0xFF  # the checksum in the table of contents
+    path.write_bytes(damaged)
+    with pytest.raises(ValueError, match=r"model\.npz"):
+        load_arrays(path)
+
+
+# A small file may unpack to a large one.
+
+
+def bomb(path, megabytes):
+    """An .npz file of less than 1 MB whose one array takes ``megabytes``; returns how many bytes it unpacks to."""
+    data = npy_bytes(np.zeros(0, np.uint8)).replace(b"(0,), }", b"(%d,), }" % (megabytes * 10**6), 1)
+    header = data[: 10 + int.from_bytes(data[8:10], "little")]
+    with (
+        zipfile.ZipFile(path, "w", zipfile.ZIP_DEFLATED) as archive,
+        archive.open("weight.npy", "w", force_zip64=True) as member,
+    ):
+        member.write(header)
+        for _ in range(megabytes):
+            member.write(bytes(10**6))
+    assert path.stat().st_size < 10**6
+    return len(header) + megabytes * 10**6
+
+
+def peak_while(call):
+    tracemalloc.start()
+    try:
+        call()
+        return tracemalloc.get_traced_memory()[1]
+    finally:
+        tracemalloc.stop()
+
+
+def test_a_file_that_unpacks_to_more_than_allowed_is_refused_before_anything_is_allocated(tmp_path):
+    path = tmp_path / "model.npz"
+    size = bomb(path, megabytes=30)
+
+    def refused():
+        with pytest.raises(ValueError, match=rf"model\.npz would unpack to {size:,} bytes.*max_bytes={size}"):
+            load_arrays(path, max_bytes=size - 1)
+
+    assert peak_while(refused) < 2e6
+
+
+def test_the_limit_counts_all_arrays_together(tmp_path):
+    path = tmp_path / "model.npz"
+    save_arrays(path, {"a": np.zeros(1000), "b": np.zeros(1000)})
+    with pytest.raises(ValueError, match="would unpack to"):
+        load_arrays(path, max_bytes=10_000)
+
+
+def test_max_bytes_raises_the_limit(tmp_path):
+    path = tmp_path / "model.npz"
+    size = bomb(path, megabytes=2)
+    assert load_arrays(path, max_bytes=size)["weight"].shape == (2 * 10**6,)
+
+
+def test_a_model_takes_the_limit_too(tmp_path):
+    model().save(tmp_path / "model.npz")
+    with pytest.raises(ValueError, match="more than max_bytes = 100"):
+        model().load(tmp_path / "model.npz", max_bytes=100)
+    model().load(tmp_path / "model.npz", max_bytes=10**6)
+
+
+def test_a_gigabyte_is_the_limit_without_a_word(tmp_path):
+    path = tmp_path / "model.npz"
+    save_arrays(path, {"weight": np.zeros(3)})
+    whole = bytearray(path.read_bytes())
+    place = whole.rindex(b"PK\x01\x02") + 24  # the size in the table of contents
+    whole[place : place + 4] = (2**30 + 1).to_bytes(4, "little")
+    path.write_bytes(whole)
+    with pytest.raises(ValueError, match="would unpack to 1,073,741,825 bytes"):
+        load_arrays(path)
 
 
 # Nothing is executed.
