@@ -218,8 +218,10 @@ def _update(running_mean, running_var, mean, var, momentum):
 
     Not ``old += momentum * (batch - old)``: near momentum 1, that rounds away a batch's value beside a larger old one.
     """
-    new_mean = ((1 - momentum) * running_mean + momentum * mean).astype(running_mean.dtype, copy=False)
-    new_var = ((1 - momentum) * running_var + momentum * var).astype(running_var.dtype, copy=False)
+    momentum = float(momentum)  # as a NumPy number it would widen float32 statistics
+    new_mean, new_var = (1 - momentum) * running_mean, (1 - momentum) * running_var
+    new_mean += momentum * mean
+    new_var += momentum * var
     running_mean[...] = new_mean  # only now that nothing can fail any more, so that both are changed or none
     running_var[...] = new_var
 

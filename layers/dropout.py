@@ -16,7 +16,7 @@ class Dropout(Module):
     """In training, y = x * mask / (1 - p), where each mask value is 0 with probability p, else 1; in evaluation, y = x.
 
     The division keeps the expected value, so that evaluation needs no correction ("inverted" dropout;
-    N. Srivastava and others, *Dropout*, JMLR 15, 2014). Any shape.
+    N. Srivastava and others, *Dropout*, JMLR 15, 2014). Any shape. In training, integers become float64.
 
     Args:
         p: the probability of dropping a value.

@@ -51,6 +51,28 @@ def test_in_evaluation_the_output_is_the_input():
     np.testing.assert_array_equal(Dropout(0.9, rng=0).eval()(x).data, x)
 
 
+@pytest.mark.parametrize("layer", [Dropout(0.9).eval(), Dropout(0), Dropout(0).eval()], ids=["eval", "p=0", "both"])
+def test_where_nothing_is_dropped_a_tensor_is_passed_on_as_it_is(layer):
+    x = Tensor(np.ones(3), requires_grad=True)
+    assert layer(x) is x
+
+
+@pytest.mark.parametrize("layer", [Dropout(0.9).eval(), Dropout(0)], ids=["eval", "p=0"])
+@pytest.mark.parametrize("x", [np.ones(3, np.float32), [1.0, 2.0], np.arange(3)], ids=["array", "list", "integers"])
+def test_where_nothing_is_dropped_an_array_becomes_a_constant_of_its_dtype(layer, x):
+    y = layer(x)
+    assert not y.requires_grad
+    assert y.dtype == np.asarray(x).dtype
+    np.testing.assert_array_equal(y.data, x)
+
+
+@pytest.mark.parametrize("p", [0.5, 1])
+def test_in_training_integers_become_float64(p):
+    y = Dropout(p, rng=0)(np.arange(1, 40))
+    assert y.dtype == np.float64
+    assert set(y.data / np.arange(1, 40)) <= {0.0, 2.0}
+
+
 def test_the_gradient_passes_unchanged_in_evaluation():
     x = Tensor(np.ones(3), requires_grad=True)
     (Dropout(0.9).eval()(x) * 2).sum().backward()
