@@ -750,3 +750,20 @@ def test_training_refuses_statistics_that_are_no_floating_arrays(running):
 def test_the_function_needs_a_number_for_momentum_in_training():
     with pytest.raises(TypeError, match=r"a number for momentum.*plain average"):
         batch_norm(random(6, 3), np.zeros(3), np.ones(3), training=True, momentum=None)
+
+
+@pytest.mark.parametrize("training", [True, False])
+def test_float16_is_summed_in_float32_so_that_nothing_overflows(training):
+    x, layer = np.full((300, 1), 300, np.float16), BatchNorm1d(1, dtype=np.float16).train(training)
+    x[::2] = -300  # the sum of squares is 2.7e7, and float16 ends at 65504
+    tensor = Tensor(x, requires_grad=True)
+    y = layer(tensor)
+    y.backward(np.ones((300, 1)))
+    np.testing.assert_allclose(y.data, x.astype(float) / (300 if training else 1), rtol=1e-3)
+    assert tensor.grad.dtype == np.float16
+
+
+def test_reset_running_stats_has_nothing_to_do_where_none_are_kept():
+    layer = BatchNorm1d(3, track_running_stats=False)
+    layer.reset_running_stats()
+    assert list(layer.buffers()) == []

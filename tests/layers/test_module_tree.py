@@ -424,3 +424,19 @@ def test_the_modules_that_are_suggested_exist_and_agree():
     x = Tensor([-1.0, 2.0])
     for function, module in ((relu, ReLU()), (sigmoid, Sigmoid()), (tanh, Tanh())):
         np.testing.assert_array_equal(module(x).data, function(x).data)
+
+
+def test_a_buffer_that_is_registered_again_is_replaced_and_listed_once():
+    net = Net()
+    net.register_buffer("calls", np.zeros(2))
+    net.register_buffer("calls", np.ones(3))
+    assert [(name, array.shape) for name, array in net.named_buffers()] == [("calls", (3,))]
+
+
+def test_a_buffer_that_was_deleted_or_is_none_is_not_listed():
+    net = Net()
+    net.register_buffer("calls", np.zeros(2))
+    net.register_buffer("nothing", None)
+    del net.calls
+    assert list(net.named_buffers()) == []
+    assert "calls" not in net.state_dict()
