@@ -157,10 +157,9 @@ def _listed(params: Any, name: str) -> list:
         raise TypeError(f"{name} got a {type(params).__name__} in place of its parameters: pass net.parameters()")
     if callable(params):
         raise TypeError(f"{name} got a function in place of parameters: call it, model.parameters()")
-    try:
-        return list(params)
-    except TypeError:
-        raise TypeError(f"{name} got {type(params).__name__} in place of parameters: pass net.parameters()") from None
+    if not isinstance(params, Iterable):
+        raise TypeError(f"{name} got {type(params).__name__} in place of parameters: pass net.parameters()")
+    return list(params)
 
 
 class SGD(_Optimizer):
