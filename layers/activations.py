@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from minigrad import Tensor, relu, sigmoid, tanh
-from minigrad.ops.operands import Operand
+from minigrad.extend import Operand
 
 from .module import Module
 

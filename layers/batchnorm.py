@@ -4,25 +4,25 @@ S. Ioffe, C. Szegedy, *Batch Normalization: Accelerating Deep Network Training b
 Covariate Shift*, arXiv 1502.03167. Names in this file are the paper's: ``x_hat``, ``gamma`` and ``beta``
 (PyTorch's ``weight`` and ``bias``), ``mean`` and ``var`` of the mini-batch, ``m`` values for each channel,
 and ``d_something`` for the gradient of the loss with respect to something. ``std`` is sqrt(var + eps).
+
+First comes the textbook version, ``batch_norm_backward``; then ``batch_norm``, which the layers call and which
+computes the same numbers in half of the time. The tests compare the two over all layouts.
 """
 
 from __future__ import annotations
 
 import contextlib
 import copy
-import functools
-import math
 from collections.abc import Iterable, Iterator
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
 from minigrad import Tensor, no_grad
-from minigrad.ops.operands import Operand, array_of, floating
-from minigrad.tape import record
-from minigrad.tensor import mark_changed
+from minigrad.extend import Operand, array_of, floating, if_needed, mark_changed, record
 
-from .linear import Linear, as_rows, column_sums, in_dtype_of, number_of_features, ones, read_only
+from .arrays import channel_last, channel_products, channel_sums, in_dtype_of, multiply_add, ones, zeros
+from .linear import Linear, number_of_features
 from .module import Module, Parameter, Sequential
 
 if TYPE_CHECKING:
@@ -35,226 +35,6 @@ d_mean = sum(d_x_hat) * (-1/sqrt(var + eps)) + d_var * sum(-2 * (x - mean)) / m
 d_x = d_x_hat / sqrt(var + eps) + d_var * 2 * (x - mean) / m + d_mean / m
 d_gamma = sum(g * x_hat)
 d_beta = sum(g)"""
-
-
-@functools.lru_cache(maxsize=16)
-def _identity(channels: int, dtype: str) -> tuple[np.ndarray, np.ndarray]:
-    """gamma and beta that change nothing, for where there are none to learn."""
-    return read_only(np.ones(channels, dtype)), read_only(np.zeros(channels, dtype))
-
-
-def _channel_last(x: np.ndarray, channels_last: bool) -> np.ndarray:
-    """A view of ``x`` with the channel as last axis, so that (C,) arrays broadcast: (m, C), or (N, L, C)."""
-    if x.dtype.itemsize < 4:  # sums of float16 would overflow
-        x = x.astype(np.float32)
-    if x.ndim == 2 or channels_last:
-        return as_rows(x)
-    return x.reshape(*x.shape[:2], math.prod(x.shape[2:])).swapaxes(1, 2)
-
-
-def _sum(x: np.ndarray) -> np.ndarray:
-    """Sum over all axes but the last: shape (C,)."""
-    return column_sums(x if x.ndim == 2 else x.swapaxes(1, 2) @ ones(x.shape[1], x.dtype.char))
-
-
-def _sum_of_product(x: np.ndarray, y: np.ndarray) -> np.ndarray:
-    """sum(x * y) over all axes but the last: shape (C,)."""
-    if x.ndim == 2 and x.size <= 65536:
-        return column_sums(x * y)
-    # Of a large array the product would take longer to store than to compute.
-    return np.einsum("mc,mc->c" if x.ndim == 2 else "nlc,nlc->c", x, y)
-
-
-def _blocks(x: np.ndarray) -> list[slice]:
-    """Parts of the first axis of about 65,536 values: small enough to stay in the cache from one step to the next."""
-    if x.size <= 65536:
-        return [slice(None)]
-    length = max(1, 65536 * len(x) // x.size)
-    return [slice(start, start + length) for start in range(0, len(x), length)]
-
-
-def _multiply_add(x, scale, shift, shape, channels_last, z=None, z_scale=None):
-    """x * scale + shift, and + z * z_scale if given, for ``x`` and ``z`` with the channel last.
-
-    The result is a new array of ``shape``, with the channel in its own place.
-    """
-    if x.ndim == 2 and x.size <= 65536:  # small, and (m, C) has its values in the result's order
-        result = x * scale + shift if z is None else x * scale + z * z_scale + shift
-        return result if len(shape) == 2 else result.reshape(shape)
-    result = np.empty(shape, np.result_type(x, scale, shift))
-    view = _channel_last(result, channels_last)
-    for part in _blocks(view):
-        block = np.multiply(x[part], scale, out=view[part])
-        block += shift
-        if z is not None:
-            block += z[part] * z_scale
-    return result
-
-
-def batch_norm(
-    x: Operand,
-    running_mean: np.ndarray | None,
-    running_var: np.ndarray | None,
-    weight: Operand | None = None,
-    bias: Operand | None = None,
-    training: bool = False,
-    momentum: float = 0.1,
-    eps: float = 1e-5,
-    *,
-    channels_last: bool = False,
-) -> Tensor:
-    """Normalize each channel, as ``torch.nn.functional.batch_norm``; one tape entry.
-
-    In training, with the mini-batch's own statistics (the paper's algorithm 1), sums over all axes but the channel's::
-
-        mean = sum(x) / m,   var = sum((x - mean)**2) / m
-        y = weight * (x - mean) / sqrt(var + eps) + bias
-
-    and ``running = (1 - momentum) * running + momentum * batch``, the variance with the factor m/(m-1). In
-    evaluation, with ``running_mean`` and ``running_var`` as constants.
-
-    Args:
-        x: shape (N, C) or (N, C, ...); with ``channels_last``, (N, ..., C). Integers are taken in the dtype of weight,
-            else of running_mean, else as float64.
-        running_mean, running_var: arrays of shape (C,), or Tensors without a gradient, changed in place in training;
-            None to keep none.
-        weight, bias: gamma and beta, shape (C,), or None for 1 and 0.
-
-    Raises:
-        ValueError: fewer than 2 axes, arrays that aren't (C,), fewer than 2 values for each channel in training,
-            running statistics that are read-only in training, or none in evaluation.
-        TypeError: running statistics that require a gradient, or aren't floating-point arrays in training.
-    """
-    a = floating(in_dtype_of(np.asarray(array_of(x)), weight, running_mean))
-    if a.ndim < 2:
-        raise ValueError(f"batch_norm expects shape (N, C) or (N, C, ...), got {a.shape}")
-    channels = a.shape[-1 if channels_last else 1]
-    one, zero = _identity(channels, a.dtype.char)
-    weight, bias = one if weight is None else weight, zero if bias is None else bias
-    if (running_mean is None) != (running_var is None):
-        raise ValueError("batch_norm: give both running_mean and running_var, or neither")
-    if training and running_mean is not None:
-        if any(getattr(array, "dtype", np.dtype(object)).kind != "f" for array in (running_mean, running_var)):
-            raise TypeError("batch_norm changes the running statistics in place: give floating-point arrays")
-        if momentum is None:
-            raise TypeError("batch_norm needs a number for momentum; the layers take None, for the plain average")
-    given = [array for array in (running_mean, running_var) if isinstance(array, Tensor)]
-    if any(tensor.requires_grad for tensor in given):
-        raise TypeError(
-            "batch_norm: no gradient reaches running_mean and running_var, and one of them requires one: "
-            "give an array, or tensor.detach()"
-        )
-    running = () if running_mean is None else (array_of(running_mean), array_of(running_var))
-    for name, array in zip(("weight", "bias", "running_mean", "running_var"), (weight, bias, *running), strict=False):
-        if np.shape(array_of(array)) != (channels,):
-            raise ValueError(
-                f"batch_norm: {name} must have shape ({channels},), a value for each channel of an input of shape "
-                f"{a.shape}, got {np.shape(array_of(array))}"
-            )
-    if training:
-        _refuse_read_only(*running)
-        y = _normalize_with_batch(x, a, weight, bias, running, momentum, eps, channels_last)
-        if given:
-            mark_changed(given)  # so that the tape notices, if an earlier entry needs their old values
-        return y
-    if not running:
-        raise ValueError("batch_norm: evaluation (training=False) needs running_mean and running_var")
-    return _normalize_with_constants(x, a, weight, bias, *running, eps, channels_last)
-
-
-def _normalize_with_batch(x, a, weight, bias, running, momentum, eps, channels_last):
-    """Algorithm 1, and the paper's chain rule (section 3) as its backward."""
-    u, gamma, beta = _channel_last(a, channels_last), array_of(weight), array_of(bias)
-    m = u.size // len(gamma) if len(gamma) else 0
-    if m < 2:
-        raise ValueError(
-            f"batch_norm: training needs 2 or more values for each channel, got {m} in an input of shape {a.shape}: "
-            "with one, x - mean is always 0; use a larger batch, or running statistics and eval()"
-        )
-
-    mean = _sum(u) / m
-    centered = u - mean  # x - mean
-    var = _sum_of_product(centered, centered) / m
-    std = np.sqrt(var + eps)
-    # y = gamma * x_hat + beta. x_hat = centered / std is never stored: gamma / std is just one number a channel.
-    scale = gamma / std
-    y = _multiply_add(centered, scale, beta, a.shape, channels_last)
-
-    if running:
-        _update(*running, mean, var * (m / (m - 1)), momentum)
-
-    def backward(g, needs):
-        # The paper's six lines. gamma and std are the same for a whole channel, so they move out of the sums, and
-        # the sums that remain are those of d_gamma and d_beta.
-        d_y = _channel_last(g, channels_last)
-        d_gamma = _sum_of_product(d_y, centered) / std  # sum(d_y * x_hat)
-        d_beta = _sum(d_y)
-        if not needs[0]:
-            return None, d_gamma, d_beta
-        # d_x_hat = d_y * gamma is never stored: where it appears below, it is d_y times a number for each channel.
-        # d_var = sum(d_x_hat * (x - mean)) * -1/2 * (var + eps)**(-3/2), and the sum is gamma * std * d_gamma.
-        d_var = scale * d_gamma * (-1 / 2) / std
-        # d_mean = sum(d_x_hat) * -1/std + d_var * sum(-2 (x - mean)) / m; the sums are gamma * d_beta and 0.
-        d_mean = -scale * d_beta
-        # d_x = d_x_hat / std + d_var * 2 (x - mean) / m + d_mean / m
-        d_x = _multiply_add(d_y, scale, d_mean / m, g.shape, channels_last, centered, d_var * (2 / m))
-        return d_x, d_gamma, d_beta
-
-    return record("batch_norm", y, (x, weight, bias), backward, SIX_LINES)
-
-
-def _refuse_read_only(*arrays: np.ndarray) -> None:
-    """Training changes several arrays: find out before the first that one of them can't be changed."""
-    for array in arrays:
-        if not array.flags.writeable:
-            raise ValueError(
-                "batch normalization in training changes its running statistics in place, and one of these arrays is "
-                "read-only: give a copy, np.array(...), or use eval()"
-            )
-
-
-def _update(running_mean, running_var, mean, var, momentum):
-    """new = (1 - momentum) * old + momentum * batch, in place and in the dtype of old.
-
-    Not ``old += momentum * (batch - old)``: near momentum 1, that rounds away a batch's value beside a larger old one.
-    """
-    momentum = float(momentum)  # as a NumPy number it would widen float32 statistics
-    new_mean, new_var = (1 - momentum) * running_mean, (1 - momentum) * running_var
-    new_mean += momentum * mean
-    new_var += momentum * var
-    running_mean[...] = new_mean  # only now that nothing can fail any more, so that both are changed or none
-    running_var[...] = new_var
-
-
-def _normalize_with_constants(x, a, weight, bias, running_mean, running_var, eps, channels_last):
-    """One multiply-add: y = x * scale + shift, with the statistics as constants, so d_x = d_y * scale."""
-    u = _channel_last(a, channels_last)
-    mean, std = np.array(running_mean), np.sqrt(running_var + eps)  # copies: a later batch changes them in place
-    scale, shift = scale_and_shift(running_mean, running_var, array_of(weight), array_of(bias), eps)
-    y = _multiply_add(u, scale, shift, a.shape, channels_last)
-    if not (isinstance(weight, Tensor) and weight.requires_grad):
-        u = None  # only d_gamma needs the input: without it, backward keeps no hold of that array
-
-    def backward(g, needs):
-        d_y = _channel_last(g, channels_last)
-        d_x = _multiply_add(d_y, scale, 0, g.shape, channels_last) if needs[0] else None
-        d_gamma = _sum_of_product(d_y, u - mean) / std if needs[1] else None  # sum(d_y * x_hat)
-        d_beta = _sum(d_y) if needs[2] else None
-        return d_x, d_gamma, d_beta
-
-    rule = "d_x = g * scale, d_gamma = sum(g * x_hat), d_beta = sum(g); the statistics are constants"
-    return record("batch_norm", y, (x, weight, bias), backward, rule)
-
-
-def scale_and_shift(
-    running_mean: np.ndarray, running_var: np.ndarray, gamma: np.ndarray, beta: np.ndarray, eps: float = 1e-5
-) -> tuple[np.ndarray, np.ndarray]:
-    """The (C,) arrays with which evaluation is y = x * scale + shift (the paper's algorithm 2, line 11).
-
-    scale = gamma / sqrt(running_var + eps), shift = beta - running_mean * scale.
-    """
-    scale = gamma / np.sqrt(running_var + eps)
-    return scale, beta - running_mean * scale
 
 
 def batch_norm_backward(
@@ -303,6 +83,171 @@ def batch_norm_backward(
     }
 
 
+def batch_norm(
+    x: Operand,
+    running_mean: np.ndarray | None,
+    running_var: np.ndarray | None,
+    weight: Operand | None = None,
+    bias: Operand | None = None,
+    training: bool = False,
+    momentum: float = 0.1,
+    eps: float = 1e-5,
+    *,
+    channels_last: bool = False,
+) -> Tensor:
+    """Normalize each channel, as ``torch.nn.functional.batch_norm``; one tape entry.
+
+    In training, with the mini-batch's own statistics (the paper's algorithm 1), sums over all axes but the channel's::
+
+        mean = sum(x) / m,   var = sum((x - mean)**2) / m
+        y = weight * (x - mean) / sqrt(var + eps) + bias
+
+    and ``running = (1 - momentum) * running + momentum * batch``, the variance with the factor m/(m-1). In
+    evaluation, with ``running_mean`` and ``running_var`` as constants.
+
+    Args:
+        x: shape (N, C) or (N, C, ...); with ``channels_last``, (N, ..., C). Integers are taken in the dtype of weight,
+            else of running_mean, else as float64.
+        running_mean, running_var: arrays of shape (C,), or Tensors without a gradient, changed in place in training;
+            None to keep none.
+        weight, bias: gamma and beta, shape (C,), or None for 1 and 0.
+
+    Raises:
+        ValueError: fewer than 2 axes, arrays that aren't (C,), fewer than 2 values for each channel in training,
+            running statistics that are read-only in training, or none in evaluation.
+        TypeError: running statistics that require a gradient, or aren't floating-point arrays in training.
+    """
+    a = floating(in_dtype_of(np.asarray(array_of(x)), weight, running_mean))
+    if a.ndim < 2:
+        raise ValueError(f"batch_norm expects shape (N, C) or (N, C, ...), got {a.shape}")
+    channels = a.shape[-1 if channels_last else 1]
+    weight = ones(channels, a.dtype.char) if weight is None else weight
+    bias = zeros(channels, a.dtype.char) if bias is None else bias
+    running = _running_statistics(running_mean, running_var, training, momentum)
+    names = ("weight", "bias", "running_mean", "running_var")
+    for name, array in zip(names, (array_of(weight), array_of(bias), *running), strict=False):
+        if np.shape(array) != (channels,):
+            raise ValueError(
+                f"batch_norm: {name} must have shape ({channels},), a value for each channel of an input of shape "
+                f"{a.shape}, got {np.shape(array)}"
+            )
+    if training:
+        y = _normalize_with_batch(x, a, weight, bias, running, momentum, eps, channels_last)
+        if given := [array for array in (running_mean, running_var) if isinstance(array, Tensor)]:
+            mark_changed(given)  # so that the tape notices, if an earlier entry needs their old values
+        return y
+    if not running:
+        raise ValueError("batch_norm: evaluation (training=False) needs running_mean and running_var")
+    return _normalize_with_constants(x, a, weight, bias, *running, eps, channels_last)
+
+
+def _running_statistics(running_mean: Any, running_var: Any, training: bool, momentum: float | None) -> tuple:
+    """Their two arrays, or none; an error if they are not what training can update."""
+    if (running_mean is None) != (running_var is None):
+        raise ValueError("batch_norm: give both running_mean and running_var, or neither")
+    if running_mean is None:
+        return ()
+    for given in (running_mean, running_var):
+        if training and getattr(given, "dtype", np.dtype(object)).kind != "f":
+            raise TypeError("batch_norm changes the running statistics in place: give floating-point arrays")
+        if isinstance(given, Tensor) and given.requires_grad:
+            raise TypeError(
+                "batch_norm: no gradient reaches running_mean and running_var, and one of them requires one: "
+                "give an array, or tensor.detach()"
+            )
+    if training and momentum is None:
+        raise TypeError("batch_norm needs a number for momentum; the layers take None, for the plain average")
+    running = array_of(running_mean), array_of(running_var)
+    if training:
+        _refuse_read_only(*running)
+    return running
+
+
+def _normalize_with_batch(x, a, weight, bias, running, momentum, eps, channels_last) -> Tensor:
+    """Algorithm 1, and the chain rule of section 3 as its backward."""
+    u, gamma, beta = channel_last(a, channels_last), array_of(weight), array_of(bias)
+    m = u.size // len(gamma) if len(gamma) else 0
+    if m < 2:
+        raise ValueError(
+            f"batch_norm: training needs 2 or more values for each channel, got {m} in an input of shape {a.shape}: "
+            "with one, x - mean is always 0; use a larger batch, or running statistics and eval()"
+        )
+    mean = channel_sums(u) / m
+    centered = u - mean
+    var = channel_products(centered, centered) / m
+    std = np.sqrt(var + eps)
+    # x_hat = centered / std is never stored: y = gamma * x_hat + beta, and gamma / std is one number a channel.
+    scale = gamma / std
+    y = multiply_add(centered, scale, beta, a.shape, channels_last)
+    if running:
+        _update(*running, mean, var * (m / (m - 1)), momentum)
+
+    def backward(g, needs, centered, std, scale):
+        # gamma and std are the same for a whole channel, so they move out of the sums, and the sums that remain are
+        # those of d_gamma and d_beta.
+        d_y = channel_last(g, channels_last)
+        d_gamma = channel_products(d_y, centered) / std  # sum(d_y * x_hat)
+        d_beta = channel_sums(d_y)
+        if not needs[0]:
+            return None, d_gamma, d_beta
+        # d_x_hat is never stored: where it appears, it is d_y times a number for each channel.
+        d_var = scale * d_gamma * (-1 / 2) / std  # sum(d_x_hat * (x - mean)) is gamma * std * d_gamma
+        d_mean = -scale * d_beta  # sum(d_x_hat) is gamma * d_beta, and sum(x - mean) is 0
+        d_x = multiply_add(d_y, scale, d_mean / m, g.shape, channels_last, centered, d_var * (2 / m))
+        return d_x, d_gamma, d_beta
+
+    return record("batch_norm", y, (x, weight, bias), backward, SIX_LINES, (centered, std, scale))
+
+
+def _refuse_read_only(*arrays: np.ndarray) -> None:
+    """Training changes several arrays: find out before the first that one of them can't be changed."""
+    for array in arrays:
+        if not array.flags.writeable:
+            raise ValueError(
+                "batch normalization in training changes its running statistics in place, and one of these arrays is "
+                "read-only: give a copy, np.array(...), or use eval()"
+            )
+
+
+def _update(running_mean, running_var, mean, var, momentum):
+    """new = (1 - momentum) * old + momentum * batch, in place and in the dtype of old.
+
+    Not ``old += momentum * (batch - old)``: near momentum 1, that rounds away a batch's value beside a larger old one.
+    """
+    momentum = float(momentum)  # as a NumPy number it would widen float32 statistics
+    new_mean, new_var = (1 - momentum) * running_mean, (1 - momentum) * running_var
+    new_mean += momentum * mean
+    new_var += momentum * var
+    running_mean[...] = new_mean  # only now that nothing can fail any more, so that both are changed or none
+    running_var[...] = new_var
+
+
+def _normalize_with_constants(x, a, weight, bias, running_mean, running_var, eps, channels_last) -> Tensor:
+    """One multiply-add: y = x * scale + shift, with the statistics as constants, so d_x = d_y * scale."""
+    u = channel_last(a, channels_last)
+    mean, std = np.array(running_mean), np.sqrt(running_var + eps)  # copies: a later batch changes them in place
+    scale, shift = scale_and_shift(running_mean, running_var, array_of(weight), array_of(bias), eps)
+    y = multiply_add(u, scale, shift, a.shape, channels_last)
+    vjps = (
+        lambda g, u, mean, std, scale: multiply_add(channel_last(g, channels_last), scale, 0, g.shape, channels_last),
+        lambda g, u, mean, std, scale: channel_products(channel_last(g, channels_last), u - mean) / std,
+        lambda g, u, mean, std, scale: channel_sums(channel_last(g, channels_last)),
+    )
+    rule = "d_x = g * scale, d_gamma = sum(g * x_hat), d_beta = sum(g); the statistics are constants"
+    return record("batch_norm", y, (x, weight, bias), vjps, rule, (if_needed(u, weight), mean, std, scale))
+
+
+def scale_and_shift(
+    running_mean: np.ndarray, running_var: np.ndarray, gamma: np.ndarray, beta: np.ndarray, eps: float = 1e-5
+) -> tuple[np.ndarray, np.ndarray]:
+    """The (C,) arrays with which evaluation is y = x * scale + shift (the paper's algorithm 2, line 11).
+
+    scale = gamma / sqrt(running_var + eps), shift = beta - running_mean * scale.
+    """
+    scale = gamma / np.sqrt(running_var + eps)
+    return scale, beta - running_mean * scale
+
+
 class _BatchNorm(Module):
     """What the three classes share; they differ only in the number of axes that they accept."""
 
@@ -338,33 +283,30 @@ class _BatchNorm(Module):
             self.num_batches_tracked[...] = 0
 
     def forward(self, x: Operand) -> Tensor:
-        a = np.asarray(array_of(x))
-        if a.ndim not in self.spatial_axes or a.shape[-1 if self.channels_last else 1] != self.num_features:
+        shape = np.shape(array_of(x))
+        if len(shape) not in self.spatial_axes or shape[-1 if self.channels_last else 1] != self.num_features:
             form = "(N{}, C)" if self.channels_last else "(N, C{})"
             shapes = " or ".join(form.format(spatial) for spatial in self.spatial_axes.values())
-            raise ValueError(
-                f"{type(self).__name__} expects shape {shapes} with C = {self.num_features}, got {a.shape}"
-            )
-        weight, bias = self.weight, self.bias
-        if a.dtype.kind != "f":
-            a = floating(in_dtype_of(a, weight, self.running_mean))
-        if weight is None or bias is None:
-            one, zero = _identity(self.num_features, a.dtype.char)
-            weight, bias = one if weight is None else weight, zero if bias is None else bias
-        if not self.training and self.track_running_stats:
-            return _normalize_with_constants(
-                x, a, weight, bias, self.running_mean, self.running_var, self.eps, self.channels_last
-            )
-        updates = self.track_running_stats
-        running = (self.running_mean, self.running_var) if updates else ()
-        if updates:
-            _refuse_read_only(*running, self.num_batches_tracked)
+            raise ValueError(f"{type(self).__name__} expects shape {shapes} with C = {self.num_features}, got {shape}")
+        updates = self.training and self.track_running_stats
         momentum = self.momentum
-        if momentum is None and updates:
-            momentum = 1 / (self.num_batches_tracked + 1)  # makes the update a plain average of all batches
-        y = _normalize_with_batch(x, a, weight, bias, running, momentum, self.eps, self.channels_last)
         if updates:
-            self.num_batches_tracked[...] += 1
+            _refuse_read_only(self.num_batches_tracked)
+            if momentum is None:
+                momentum = 1 / (self.num_batches_tracked + 1)  # makes the update a plain average of all batches
+        y = batch_norm(
+            x,
+            self.running_mean,
+            self.running_var,
+            self.weight,
+            self.bias,
+            self.training or not self.track_running_stats,
+            momentum,
+            self.eps,
+            channels_last=self.channels_last,
+        )
+        if updates:
+            self.num_batches_tracked += 1
         return y
 
     def extra_repr(self) -> str:

@@ -5,8 +5,8 @@ from __future__ import annotations
 import numpy as np
 
 from minigrad import Tensor
+from minigrad.extend import Operand, array_of
 from minigrad.ops import multiply
-from minigrad.ops.operands import Operand, array_of
 
 from .linear import Rng
 from .module import Module

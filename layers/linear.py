@@ -2,17 +2,15 @@
 
 from __future__ import annotations
 
-import functools
-import math
 import operator
 from typing import TYPE_CHECKING
 
 import numpy as np
 
 from minigrad import Tensor
-from minigrad.ops.operands import Operand, array_of
-from minigrad.tape import record
+from minigrad.extend import Operand, array_of, if_needed, record
 
+from .arrays import add_to, as_rows, column_sums, in_dtype_of
 from .module import Module, Parameter
 
 if TYPE_CHECKING:
@@ -36,46 +34,6 @@ def number_of_features(value: int, call: str) -> int:
     return number
 
 
-def in_dtype_of(x: np.ndarray, *others: Operand | None) -> np.ndarray:
-    """Integers and booleans in the dtype of the first of ``others`` that is floating-point; any other ``x`` as it is.
-
-    NumPy makes float64 of integers beside float32: a batch of integers would turn all that a float32 model computes
-    to float64, at twice the time and memory.
-    """
-    if x.dtype.kind != "f":
-        for other in others:
-            if other is not None and np.asarray(array_of(other)).dtype.kind == "f":
-                return x.astype(np.asarray(array_of(other)).dtype)
-    return x
-
-
-def as_rows(x: np.ndarray) -> np.ndarray:
-    """``x`` with all axes but the last joined into one: (..., C) -> (m, C), also where a length is 0."""
-    return x if x.ndim == 2 else x.reshape(math.prod(x.shape[:-1]), x.shape[-1])
-
-
-@functools.lru_cache(maxsize=16)
-def ones(length: int, dtype: str) -> np.ndarray:
-    """``np.ones``, kept for the next call."""
-    return read_only(np.ones(length, dtype))
-
-
-def read_only(array: np.ndarray) -> np.ndarray:
-    """The same array, of which nobody can change the values any more."""
-    array.flags.writeable = False
-    return array
-
-
-def column_sums(x: np.ndarray) -> np.ndarray:
-    """Sum of a 2-d array over its first axis; as a product with ones, it takes half of ``x.sum(0)``'s time or less."""
-    return ones(len(x), x.dtype.char).dot(x)
-
-
-def add_to(y: np.ndarray, b: np.ndarray) -> np.ndarray:
-    """y + b, in y's own memory where the dtypes are the same; where they differ, the sum promotes as in NumPy."""
-    return np.add(y, b, out=y) if y.dtype == b.dtype else y + b
-
-
 def linear(x: Operand, weight: Operand, bias: Operand | None = None) -> Tensor:
     """y = x @ weight.T + bias, as ``torch.nn.functional.linear``.
 
@@ -94,18 +52,16 @@ def linear(x: Operand, weight: Operand, bias: Operand | None = None) -> Tensor:
         raise ValueError(f"linear expects {w.shape[1]} features on the last axis of the input, got shape {a.shape}")
     a = in_dtype_of(a, w)
     value = a @ w.T
-    vjps = (  # every axis but the last is batch
-        lambda g: g @ w,
-        lambda g: as_rows(g).T @ as_rows(a),
-    )
+    saved = if_needed(a, weight), if_needed(w, x)
+    vjps = (lambda g, a, w: g @ w, lambda g, a, w: as_rows(g).T @ as_rows(a))  # every axis but the last is batch
     if bias is None:
-        return record("linear", value, (x, weight), vjps, "d_x = g @ weight, d_weight = g.T @ x")
+        return record("linear", value, (x, weight), vjps, "d_x = g @ weight, d_weight = g.T @ x", saved)
     b = np.asarray(array_of(bias))
     if b.shape != w.shape[:1]:
         raise ValueError(f"linear: bias must have shape {w.shape[:1]} for weight {w.shape}, got {b.shape}")
-    vjps = (*vjps, lambda g: column_sums(as_rows(g)))
+    vjps = (*vjps, lambda g, a, w: column_sums(as_rows(g)))
     rule = "d_x = g @ weight, d_weight = g.T @ x, d_bias = sum(g)"
-    return record("linear", add_to(value, b), (x, weight, bias), vjps, rule)
+    return record("linear", add_to(value, b), (x, weight, bias), vjps, rule, saved)
 
 
 class Linear(Module):

@@ -5,10 +5,9 @@ from __future__ import annotations
 import numpy as np
 
 from minigrad import Tensor
-from minigrad.ops.operands import Operand, array_of, floating
-from minigrad.tape import record
+from minigrad.extend import Operand, array_of, floating, record
 
-from .linear import in_dtype_of
+from .arrays import in_dtype_of
 
 
 def cross_entropy(logits: Operand, targets: Operand) -> Tensor:
@@ -47,14 +46,14 @@ def cross_entropy(logits: Operand, targets: Operand) -> Tensor:
     totals = exponentials.sum(1, keepdims=True)
     loss = (np.log(totals[:, 0]) - centered[rows, labels]).sum() / n
 
-    def d_logits(g):
+    def d_logits(g, exponentials, totals):
         d = exponentials / totals
         d[rows, labels] -= 1
         d *= g / n
         return d
 
     rule = "d_logits = g * (softmax(logits) - one_hot(targets)) / N"
-    return record("cross_entropy", loss, (logits, targets), (d_logits, None), rule)
+    return record("cross_entropy", loss, (logits, targets), (d_logits, None), rule, (exponentials, totals))
 
 
 def mse_loss(prediction: Operand, target: Operand) -> Tensor:
@@ -72,6 +71,7 @@ def mse_loss(prediction: Operand, target: Operand) -> Tensor:
         raise ValueError(f"mse_loss: prediction and target need the same shape, not empty, got {a.shape} and {b.shape}")
     difference = a - b
     n = difference.size
-    vjps = (lambda g: difference * (2 / n) * g, lambda g: difference * (-2 / n) * g)
+    vjps = (lambda g, difference: difference * (2 / n) * g, lambda g, difference: difference * (-2 / n) * g)
     rule = "d_prediction = g * 2 * (prediction - target) / n, d_target = -d_prediction"
-    return record("mse_loss", np.mean(difference * difference), (prediction, target), vjps, rule)
+    value = np.mean(difference * difference)
+    return record("mse_loss", value, (prediction, target), vjps, rule, (difference,))

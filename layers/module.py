@@ -11,8 +11,7 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 
 from minigrad import Tensor
-from minigrad.ops.operands import array_of
-from minigrad.tensor import mark_changed
+from minigrad.extend import array_of, mark_changed
 
 from .files import MAX_BYTES, load_arrays, save_arrays
 

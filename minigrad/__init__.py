@@ -9,13 +9,14 @@
 array([2., 4.])
 """
 
-from . import methods as _methods  # noqa: F401  gives Tensor its operators
 from . import optim
+from .autograd import Entry, no_grad
+from .extend import array_of, record
 from .gradcheck import GradcheckError, gradcheck, gradcheck_module
 from .ops import *  # noqa: F403  the primitives, under NumPy's names
 from .ops import __all__ as _primitives
-from .tape import Entry, Tape, no_grad, record
-from .tensor import Tensor
+from .tensor import Tensor  # isort: split  everything else builds on it
+from .views import Tape
 
 __version__ = "0.1.0"  # a plain literal: setup.cfg reads it without importing, so without NumPy
 
@@ -24,6 +25,7 @@ __all__ = [
     "GradcheckError",
     "Tape",
     "Tensor",
+    "array_of",
     "gradcheck",
     "gradcheck_module",
     "no_grad",

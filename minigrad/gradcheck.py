@@ -7,8 +7,9 @@ from typing import Any
 
 import numpy as np
 
-from .tape import no_grad, recording, results_on_tape
-from .tensor import Tensor, describe, owner_of
+from .autograd import no_grad, recording, tape_of
+from .guards import owner_of
+from .tensor import Tensor
 
 
 class GradcheckError(RuntimeError):
@@ -63,7 +64,7 @@ def gradcheck(
         problems = []
         for (position, x), analytic in zip(checked.items(), by_tape, strict=True):
             for output, (a, n) in enumerate(zip(analytic, by_differences[position], strict=True)):
-                label = f"input {position} ({describe(x)}), output {output}"
+                label = f"input {position} ({x.label}), output {output}"
                 problems += _compare(label, a, n, x.shape, values[output].shape, atol, rtol)
         problems = problems or _problems_with_random_gradients(fn, inputs, checked, values, by_differences, atol, rtol)
     if problems and raise_exception:
@@ -111,11 +112,11 @@ def _refuse_unfit(checked: Any) -> None:
     for x in checked:
         if x.dtype.itemsize < 8:
             raise TypeError(
-                f"gradcheck: {describe(x)} is {x.dtype}, whose rounding drowns the differences: "
+                f"gradcheck: {x.label} is {x.dtype}, whose rounding drowns the differences: "
                 "use float64, with Tensor(..., dtype=np.float64) or layer.astype(np.float64)"
             )
         if x._entry is not None:
-            raise ValueError(f"gradcheck: {describe(x)} was computed from other tensors: give it as .detach()")
+            raise ValueError(f"gradcheck: {x.label} was computed from other tensors: give it as .detach()")
 
 
 def _outputs(fn: Callable, inputs: tuple) -> list[np.ndarray]:
@@ -158,7 +159,7 @@ def _problems_with_random_gradients(fn, inputs, checked, values, by_differences,
             arrived = _gradients_with(needing, fn, inputs, checked, output, gradient)
             found = []
             for position in needing:
-                label = f"input {position} ({describe(checked[position])}), output {output}{when}"
+                label = f"input {position} ({checked[position].label}), output {output}{when}"
                 jacobian = by_differences[position][output]
                 found += _compare_products(label, arrived[position], gradient, jacobian, atol, rtol)
             if found:
@@ -214,8 +215,7 @@ def _compare_products(label, d, g, jacobian, atol, rtol) -> list[str]:
 
 def _gradients(result: Tensor, gradient: np.ndarray, checked: Any) -> list[np.ndarray | None]:
     """What ``backward`` gives each checked input, leaving the ``grad`` of every tensor as it was."""
-    entries = [y._entry for y in results_on_tape(result)]
-    on_tape = (x for e in entries for x, need in zip(e.inputs, e.needs, strict=True) if need)
+    on_tape = (x for _, e in tape_of(result) for x, need in zip(e.inputs, e.needs, strict=True) if need)
     before = {id(x): (x, x.grad) for x in (result, *checked, *on_tape)}
     for x, _ in before.values():
         x.grad = None

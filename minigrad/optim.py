@@ -8,7 +8,8 @@ from typing import Any
 
 import numpy as np
 
-from .tensor import Tensor, describe, mark_changed
+from .guards import mark_changed
+from .tensor import Tensor
 
 
 class _Optimizer:
@@ -27,7 +28,7 @@ class _Optimizer:
             if not isinstance(p, Tensor):
                 raise TypeError(f"{name} takes Tensors, got {type(p).__name__}: pass model.parameters() or a list")
             if p._entry is not None:
-                raise ValueError(f"{name} can't change {describe(p)}, which was computed from others: pass leaves")
+                raise ValueError(f"{name} can't change {p.label}, which was computed from others: pass leaves")
         if len({id(p) for p in self.params}) != len(self.params):
             raise ValueError(f"{name} got a parameter twice, which would update it twice a step")
 
@@ -52,7 +53,7 @@ class _Optimizer:
         """
         todo = []
         for i, p in enumerate(self.params):
-            g, a = p.grad, p._data
+            g, a = p.grad, p._become_array()
             if g is not None:
                 if type(g) is not np.ndarray or g.dtype is not a.dtype or g.shape != a.shape or not a.flags.writeable:
                     g = self._fit(p, g)
@@ -74,7 +75,7 @@ class _Optimizer:
 
     def _fit(self, p: Tensor, g: Any) -> np.ndarray:
         """The gradient in the parameter's dtype, or an error that says why the parameter can't be updated."""
-        owner = f"{type(self).__name__}.step(): the grad of {describe(p)}"
+        owner = f"{type(self).__name__}.step(): the grad of {p.label}"
         if isinstance(g, Tensor):
             raise TypeError(f"{owner} is a Tensor: give it an array, such as .data of that Tensor")
         if not isinstance(g, (np.ndarray, np.floating)) or g.dtype.kind != "f":
@@ -84,7 +85,7 @@ class _Optimizer:
             raise ValueError(f"{owner} has shape {g.shape}, the parameter {p.shape}")
         if not p._data.flags.writeable:
             raise ValueError(
-                f"{type(self).__name__}.step(): the array of {describe(p)} is read-only: "
+                f"{type(self).__name__}.step(): the array of {p.label} is read-only: "
                 "make the Tensor of a copy, np.array(...)"
             )
         return np.asarray(g, dtype=p.dtype)

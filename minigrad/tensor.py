@@ -1,24 +1,27 @@
 """Tensor: an array, its gradient, and its place on the tape. No calculus here.
 
-The calculus is in ``minigrad.ops``, the walk backwards in ``minigrad.tape``; ``minigrad.methods``
-hangs both on the class, so that this file depends on NumPy alone.
+The calculus is in ``minigrad.ops`` and the walk backwards in ``minigrad.autograd``; Tensor's methods only call them.
 """
 
 from __future__ import annotations
 
-import itertools
-import sys
-from collections.abc import Iterable
-from typing import TYPE_CHECKING
+from collections.abc import Callable, Iterator
+from typing import TYPE_CHECKING, Any, TypeVar, Union
 
 import numpy as np
+
+from . import guards
+from .words import numpy_words
 
 if TYPE_CHECKING:
     from numpy.typing import ArrayLike, DTypeLike
 
-# One clock numbers the tape's entries and the changes made to arrays, so "was this array changed
-# after that entry was recorded?" is a comparison of two numbers.
-clock = itertools.count(1)
+    from .autograd import Entry
+    from .views import Tape
+
+Operand = Union["Tensor", "ArrayLike"]
+Axis = int | tuple[int, ...] | None
+T = TypeVar("T", bound="Tensor")
 
 
 class Tensor:
@@ -39,32 +42,26 @@ class Tensor:
         TypeError: data that isn't numeric, or a gradient asked of integers.
     """
 
-    __slots__ = (
-        "_data",
-        "grad",
-        "_requires_grad",
-        "name",
-        "_entry",  # the tape entry that computed this tensor; None for one that was made by hand
-        "_retains_grad",
-        "_owner",  # the tensor whose memory this one views; None if the memory is its own
-        "_used",  # clock: when the last entry was recorded that reads or made this array
-        "_changed",  # clock: when the array was last changed in place
-        "_snapshot",  # (clock, copy): what the array held when .data handed it out while in use
-        "__weakref__",
-    )
+    _data: np.ndarray
+    grad: np.ndarray | None
+    name: str | None
+    _requires_grad: bool
+    _entry: Entry | None  # the tape entry that computed this tensor; None for one made by hand
+    _retains_grad: bool
+    _owner: Tensor | None  # the tensor whose memory this one views; this and the next three belong to minigrad.guards
+    _used: int
+    _changed: int
+    _snapshot: tuple[int, np.ndarray] | None
 
-    last_change = 0  # clock: the latest in-place change, or chance of one, of any tensor
+    __slots__ = (*__annotations__, "__weakref__")
 
     def __init__(
-        self,
-        data: ArrayLike,
-        requires_grad: bool = False,
-        dtype: DTypeLike | None = None,
-        name: str | None = None,
+        self, data: ArrayLike, requires_grad: bool = False, dtype: DTypeLike | None = None, name: str | None = None
     ) -> None:
         if isinstance(data, Tensor):
             raise TypeError("Tensor(data) got a Tensor, which would cut it off the tape: use it as it is, or .detach()")
-        start(self, to_array(data, dtype))
+        array = to_array(data, dtype)
+        _fill(self, array if array.ndim or isinstance(data, np.ndarray) else array[()])  # see _become_array
         self.name = name
         self.requires_grad = requires_grad
 
@@ -78,20 +75,20 @@ class Tensor:
         operand), and a change to an array that is then replaced (``w.data = other``). Replacing alone is harmless:
         the entry keeps the old array.
         """
-        as_array(self)
-        watch(owner_of(self))
+        self._become_array()
+        guards.watch(self)
         return self._data
 
     @data.setter
     def data(self, value: ArrayLike) -> None:
         if value is self._data:  # `w.data -= step` ends here; .data has put the array under watch, if it is needed
-            if self._snapshot is None or self._snapshot[0] < self._used:
-                mark_changed([self])
+            if not guards.is_watched(self):
+                guards.mark_changed([self])
             return
         array = to_array(value._data if isinstance(value, Tensor) else value, self.dtype)
         if array.shape != self.shape:
             raise ValueError(
-                f"{describe(self)}.data takes an array of shape {self.shape}, got {array.shape}: "
+                f"{self.label}.data takes an array of shape {self.shape}, got {array.shape}: "
                 "make a new Tensor for another shape"
             )
         self._data, self._owner, self._snapshot = array, None, None
@@ -105,12 +102,17 @@ class Tensor:
     def requires_grad(self, flag: bool) -> None:
         if flag and self.dtype.kind != "f":
             raise TypeError(
-                f"only floating-point tensors have gradients, and {describe(self)} is {self.dtype}: "
+                f"only floating-point tensors have gradients, and {self.label} is {self.dtype}: "
                 "give dtype=np.float64, or floats in place of integers"
             )
         if self._entry is not None and not flag:
-            raise RuntimeError(f"{describe(self)} was computed from tensors that require gradients: use .detach()")
+            raise RuntimeError(f"{self.label} was computed from tensors that require gradients: use .detach()")
         self._requires_grad = bool(flag)
+
+    @property
+    def label(self) -> str:
+        """What error messages call this tensor: its name, or its kind and shape."""
+        return f"tensor '{self.name}'" if self.name else f"a tensor of shape {self.shape}"
 
     @property
     def shape(self) -> tuple[int, ...]:
@@ -132,10 +134,15 @@ class Tensor:
         """NumPy dtype of the values, and of the gradient."""
         return self._data.dtype
 
+    def _become_array(self) -> np.ndarray:
+        """A single value may start as a NumPy scalar, which computes faster; nobody outside sees that."""
+        self._data = np.asarray(self._data)
+        return self._data
+
     def item(self) -> float:
         """The one value as a Python number, which has no gradient. Raises ValueError if there isn't exactly one."""
         if self.size != 1:
-            raise ValueError(f"item() needs exactly one value, and {describe(self)} has {self.size}")
+            raise ValueError(f"item() needs exactly one value, and {self.label} has {self.size}")
         return self._data.item()
 
     def numpy(self) -> np.ndarray:
@@ -144,9 +151,8 @@ class Tensor:
 
     def detach(self) -> Tensor:
         """A tensor on the same memory, off the tape: a constant, whatever it was computed from."""
-        result = start(Tensor.__new__(Tensor), as_array(self))
-        result.name = self.name
-        result._owner = owner_of(self)
+        result = new_tensor(self._become_array())
+        result.name, result._owner = self.name, guards.owner_of(self)
         return result
 
     def zero_grad(self) -> None:
@@ -156,26 +162,132 @@ class Tensor:
     def retain_grad(self) -> None:
         """Keep ``grad`` also for this intermediate result; without it, only leaves have one."""
         if not self._requires_grad:
-            raise RuntimeError(f"retain_grad(): no gradient reaches {describe(self)}, it does not require one")
+            raise RuntimeError(f"retain_grad(): no gradient reaches {self.label}, it does not require one")
         self._retains_grad = True
+
+    def backward(self, gradient: ArrayLike | None = None) -> None:
+        """Add to the ``grad`` of every leaf below this tensor its gradient: see ``minigrad.autograd.backward``."""
+        autograd.backward(self, gradient)
+
+    def tape(self) -> Tape:
+        """The recorded operations that this tensor was computed by."""
+        return views.Tape(self)
+
+    # Operators and methods: each calls the function of ``minigrad.ops`` that has the name.
+    # fmt: off
+
+    def __add__(self, other: Operand) -> Tensor: return ops.add(self, other)
+    def __sub__(self, other: Operand) -> Tensor: return ops.subtract(self, other)
+    def __mul__(self, other: Operand) -> Tensor: return ops.multiply(self, other)
+    def __truediv__(self, other: Operand) -> Tensor: return ops.divide(self, other)
+    def __pow__(self, other: Operand) -> Tensor: return ops.power(self, other)
+    def __matmul__(self, other: Operand) -> Tensor: return ops.matmul(self, other)
+
+    def __radd__(self, other: Operand) -> Tensor: return ops.add(other, self)
+    def __rsub__(self, other: Operand) -> Tensor: return ops.subtract(other, self)
+    def __rmul__(self, other: Operand) -> Tensor: return ops.multiply(other, self)
+    def __rtruediv__(self, other: Operand) -> Tensor: return ops.divide(other, self)
+    def __rpow__(self, other: Operand) -> Tensor: return ops.power(other, self)
+    def __rmatmul__(self, other: Operand) -> Tensor: return ops.matmul(other, self)
+
+    def __iadd__(self, other: Operand) -> Tensor: return self._in_place("+=", ops.add, other)
+    def __isub__(self, other: Operand) -> Tensor: return self._in_place("-=", ops.subtract, other)
+    def __imul__(self, other: Operand) -> Tensor: return self._in_place("*=", ops.multiply, other)
+    def __itruediv__(self, other: Operand) -> Tensor: return self._in_place("/=", ops.divide, other)
+    def __ipow__(self, other: Operand) -> Tensor: return self._in_place("**=", ops.power, other)
+    def __imatmul__(self, other: Operand) -> Tensor: return self._in_place("@=", ops.matmul, other)
+
+    def __neg__(self) -> Tensor: return ops.negative(self)
+    def __abs__(self) -> Tensor: return ops.abs(self)
+    def __getitem__(self, index: Any) -> Tensor: return ops.getitem(self, index)
+    def __iter__(self) -> Iterator[Tensor]: return (self[i] for i in range(len(self)))
+
+    # Comparisons give plain boolean arrays, so that x[x > 0] and (x > 0).sum() read as in NumPy.
+    def __lt__(self, other: Operand) -> np.ndarray: return self._data < array_of(other)
+    def __le__(self, other: Operand) -> np.ndarray: return self._data <= array_of(other)
+    def __gt__(self, other: Operand) -> np.ndarray: return self._data > array_of(other)
+    def __ge__(self, other: Operand) -> np.ndarray: return self._data >= array_of(other)
+    def __eq__(self, other: Operand) -> np.ndarray: return self._data == array_of(other)  # type: ignore[override]
+    def __ne__(self, other: Operand) -> np.ndarray: return self._data != array_of(other)  # type: ignore[override]
+    __hash__ = object.__hash__  # a dict or set still tells tensors apart by identity
+
+    @property
+    def T(self) -> Tensor:  # the axes reversed
+        return ops.transpose(self)
+    def abs(self) -> Tensor: return ops.abs(self)
+    def exp(self) -> Tensor: return ops.exp(self)
+    def log(self) -> Tensor: return ops.log(self)
+    def sqrt(self) -> Tensor: return ops.sqrt(self)
+    def tanh(self) -> Tensor: return ops.tanh(self)
+    def sigmoid(self) -> Tensor: return ops.sigmoid(self)
+    def relu(self) -> Tensor: return ops.relu(self)
+    def maximum(self, y: Operand) -> Tensor: return ops.maximum(self, y)
+    def minimum(self, y: Operand) -> Tensor: return ops.minimum(self, y)
+    def matmul(self, y: Operand) -> Tensor: return ops.matmul(self, y)
+    def clip(self, min: Any = None, max: Any = None) -> Tensor: return ops.clip(self, min, max)
+    @numpy_words
+    def sum(self, axis: Axis = None, keepdims: bool = False) -> Tensor: return ops.sum(self, axis, keepdims)
+    @numpy_words
+    def mean(self, axis: Axis = None, keepdims: bool = False) -> Tensor: return ops.mean(self, axis, keepdims)
+    @numpy_words
+    def max(self, axis: Axis = None, keepdims: bool = False) -> Tensor: return ops.max(self, axis, keepdims)
+    @numpy_words
+    def min(self, axis: Axis = None, keepdims: bool = False) -> Tensor: return ops.min(self, axis, keepdims)
+    @numpy_words
+    def var(self, axis: Axis = None, ddof: int = 0, keepdims: bool = False) -> Tensor:
+        return ops.var(self, axis, ddof, keepdims)
+    @numpy_words
+    def softmax(self, axis: int = -1) -> Tensor: return ops.softmax(self, axis)
+    @numpy_words
+    def log_softmax(self, axis: int = -1) -> Tensor: return ops.log_softmax(self, axis)
+    def reshape(self, *shape: Any) -> Tensor: return ops.reshape(self, *shape)
+    def transpose(self, *axes: Any) -> Tensor: return ops.transpose(self, *axes)
+    def swapaxes(self, axis1: int, axis2: int) -> Tensor: return ops.swapaxes(self, axis1, axis2)
+    @numpy_words
+    def expand_dims(self, axis: int | tuple[int, ...]) -> Tensor: return ops.expand_dims(self, axis)
+    @numpy_words
+    def squeeze(self, axis: Axis = None) -> Tensor: return ops.squeeze(self, axis)
+    def broadcast_to(self, shape: tuple[int, ...]) -> Tensor: return ops.broadcast_to(self, shape)
+    # fmt: on
+
+    def _in_place(self, symbol: str, function: Callable, other: Operand) -> Tensor:
+        """``x += y`` is ``x = x + y``, except for a leaf that requires a gradient.
+
+        There it would put a new tensor in the parameter's place, and the parameter would never learn. So it
+        updates the array itself under ``no_grad``, as in PyTorch, and is refused outside.
+        """
+        if not self._requires_grad or self._entry is not None:
+            return function(self, other)
+        if autograd.recording():
+            advice = f"update it inside no_grad(), or write .data {symbol} ..."
+            raise RuntimeError(f"{symbol} on {self.label}, a leaf that requires a gradient: {advice}")
+        self._data[...] = function(self, other)._data
+        guards.mark_changed([self])
+        return self
+
+    # Towards NumPy and Python.
 
     def __array__(self, dtype: DTypeLike | None = None, copy: bool | None = None) -> np.ndarray:
         if self._requires_grad:
             raise TypeError(
-                f"NumPy was given {describe(self)}, and its result would have no gradient: use minigrad's function of "
+                f"NumPy was given {self.label}, and its result would have no gradient: use minigrad's function of "
                 "that name (minigrad.stack joins a list of tensors), or .data where no gradient is wanted"
             )
         return np.array(self.data, dtype=dtype, copy=copy)
+
+    def __array_ufunc__(self, ufunc: np.ufunc, kind: str, *inputs: Any, **settings: Any) -> Any:
+        return interop.array_ufunc(ufunc, kind, inputs, settings)
+
+    def __array_function__(self, function: Callable, types: Any, inputs: tuple, settings: dict[str, Any]) -> Any:
+        return interop.array_function(function, function.__name__, inputs, settings)
 
     def __len__(self) -> int:
         return len(self._data)
 
     def __bool__(self) -> bool:
         if self.size != 1:
-            raise ValueError(
-                f"the truth of {describe(self)} is ambiguous, it has {self.size} values: "
-                "ask with .data, as in (t.data > 0).all() or .any()"
-            )
+            advice = "ask with .data, as in (t.data > 0).all() or .any()"
+            raise ValueError(f"the truth of {self.label} is ambiguous, it has {self.size} values: {advice}")
         return bool(self._data)
 
     def __float__(self) -> float:
@@ -184,34 +296,32 @@ class Tensor:
 
     def __format__(self, spec: str) -> str:
         """``f"{loss:.3f}"`` of a single value; without a format, any tensor as ``str`` shows it."""
-        if not spec:
-            return str(self)
-        if self.size != 1:
-            raise TypeError(f"the format '{spec}' is for one value, and {describe(self)} has {self.size}: use .data")
-        return format(self.item(), spec)
+        if spec and self.size != 1:
+            raise TypeError(f"the format '{spec}' is for one value, and {self.label} has {self.size}: use .data")
+        return format(self.item(), spec) if spec else str(self)
 
     def __setitem__(self, index: object, value: object) -> None:
         raise TypeError(
-            f"{describe(self)} can't be assigned to, the tape would not see it: "
-            "t.data[index] = value changes a leaf before it is used; minigrad.where(mask, value, t) makes a new tensor"
+            f"{self.label} can't be assigned to, the tape would not see it: t.data[index] = value changes a leaf "
+            "before it is used; minigrad.where(mask, value, t) makes a new tensor"
         )
 
     def __copy__(self) -> Tensor:
         """A second tensor on the same memory and at the same place of the tape, with a gradient of its own."""
-        result = start(type(self).__new__(type(self)), as_array(self))
-        result.name, result._entry, result._owner, result._used = self.name, self._entry, owner_of(self), self._used
-        result._requires_grad, result._retains_grad = self._requires_grad, self._retains_grad
-        result.grad = None if self.grad is None else self.grad.copy()
+        result = _fill(object.__new__(type(self)), self._become_array())
+        for slot in ("name", "_requires_grad", "_entry", "_retains_grad", "_used"):
+            setattr(result, slot, getattr(self, slot))
+        result._owner, result.grad = guards.owner_of(self), None if self.grad is None else self.grad.copy()
         return result
 
     def __reduce__(self) -> tuple:
         """For ``copy.deepcopy`` and ``pickle``: everything but the tape, which neither can take along."""
-        if self._entry is not None and self._entry is not RELEASED:
-            raise TypeError(
-                f"{describe(self)} was computed from others, and its tape can't be copied: copy or pickle .detach()"
-            )
-        state = self.grad, self.name, self._requires_grad, self._retains_grad, self._entry is RELEASED
-        return _remake, (type(self), as_array(self), state)
+        released = self._entry is autograd.RELEASED
+        if self._entry is not None and not released:
+            advice = "its tape can't be copied: copy or pickle .detach()"
+            raise TypeError(f"{self.label} was computed from others, and {advice}")
+        state = self.grad, self.name, self._requires_grad, self._retains_grad, released
+        return _remake, (type(self), self._become_array(), state)
 
     def __repr__(self) -> str:
         shown = np.array2string(np.asarray(self._data), prefix="Tensor(", separator=", ")
@@ -222,7 +332,12 @@ class Tensor:
         return f"Tensor({shown}{f', name={self.name!r}' if self.name else ''})"
 
 
-def start(tensor: Tensor, array: np.ndarray) -> Tensor:
+def new_tensor(array: np.ndarray) -> Tensor:
+    """A tensor around a result, without the checks that users' data get."""
+    return _fill(object.__new__(Tensor), array)
+
+
+def _fill(tensor: T, array: np.ndarray) -> T:
     """Give a new tensor its array and every other slot its initial value."""
     tensor._data = array
     tensor.grad = tensor.name = tensor._entry = tensor._owner = tensor._snapshot = None
@@ -231,21 +346,11 @@ def start(tensor: Tensor, array: np.ndarray) -> Tensor:
     return tensor
 
 
-def _remake(kind: type[Tensor], array: np.ndarray, state: tuple) -> Tensor:
-    tensor = start(kind.__new__(kind), array)
+def _remake(kind: type[T], array: np.ndarray, state: tuple) -> T:
+    tensor = _fill(object.__new__(kind), array)
     tensor.grad, tensor.name, tensor._requires_grad, tensor._retains_grad, released = state
-    tensor._entry = RELEASED if released else None
+    tensor._entry = autograd.RELEASED if released else None
     return tensor
-
-
-class _Released:
-    """Takes the place of an entry that ``backward`` has used. There is one, also after pickling."""
-
-    def __repr__(self) -> str:
-        return "RELEASED"
-
-
-RELEASED = _Released()
 
 
 def to_array(value: ArrayLike, dtype: DTypeLike | None = None) -> np.ndarray:
@@ -263,85 +368,12 @@ def to_array(value: ArrayLike, dtype: DTypeLike | None = None) -> np.ndarray:
     return array if dtype is None else np.asarray(value, dtype)
 
 
-def describe(tensor: Tensor) -> str:
-    """What an error message calls a tensor: its name, or its kind and shape."""
-    return f"tensor '{tensor.name}'" if tensor.name else f"a tensor of shape {tensor.shape}"
+def array_of(x: Operand) -> Any:
+    """The array to compute with. Python numbers stay as they are, so that they don't widen a float32 operand."""
+    if isinstance(x, Tensor):
+        return x._data
+    return x if isinstance(x, (int, float)) else to_array(x)
 
 
-# The rest guards the tape against arrays that change under it. It looks at the owner of the memory, because a
-# change made through a view (a reshape, a slice) changes the owner as well.
-
-
-def owner_of(tensor: Tensor) -> Tensor:
-    """The tensor whose memory this one views, or itself."""
-    owner = tensor._owner
-    return tensor if owner is None or not np.may_share_memory(owner._data, tensor._data) else owner
-
-
-def as_array(tensor: Tensor) -> np.ndarray:
-    """The tensor's array. A result may start as a NumPy scalar, which computes faster; nobody outside sees that."""
-    if not isinstance(tensor._data, np.ndarray):
-        tensor._data = np.asarray(tensor._data)
-    return tensor._data
-
-
-def mark_changed(tensors: Iterable[Tensor]) -> None:
-    """Note that these tensors' arrays have just been changed in place."""
-    now = Tensor.last_change = next(clock)
-    for tensor in tensors:
-        owner = tensor if tensor._owner is None else owner_of(tensor)
-        owner._changed, owner._snapshot = now, None
-
-
-def watch(owner: Tensor) -> None:
-    """Copy an array that is about to be handed out, so that ``changed_since`` can tell what became of it."""
-    if not owner._used or not _is_held(owner):
-        owner._snapshot = None
-        return
-    if owner._snapshot is not None:
-        taken, copy = owner._snapshot
-        if taken > owner._used:
-            return
-        if not _same(owner._data, copy):
-            owner._changed = max(owner._changed, taken)  # since then, so entries before that are spoilt
-    Tensor.last_change = next(clock)
-    owner._snapshot = (Tensor.last_change, np.array(owner._data))
-
-
-def _is_held(owner: Tensor) -> bool:
-    """Whether anything but the tensor itself may hold its array or a view of it, such as an entry of a tape.
-
-    A training loop changes its weights after ``backward`` has released the tape; nobody holds them then, and there is
-    nothing to watch. Views refer to the array that owns the memory, so of an array that is a view itself the count
-    would say nothing.
-    """
-    return owner._data.base is not None or sys.getrefcount(owner._data) > _ALONE
-
-
-_sample = Tensor(np.empty(0))
-_ALONE = sys.getrefcount(_sample._data)  # measured, because how many references a call itself makes differs by Python
-
-
-def changed_since(tensor: Tensor, number: int) -> bool:
-    """Whether a tensor's array was changed in place after the entry of that number was recorded."""
-    owner = owner_of(tensor)
-    if owner._changed > number or owner._snapshot is None:
-        return owner._changed > number
-    taken, copy = owner._snapshot
-    return taken > number and not _same(*_own_part(tensor._data, owner._data, copy))
-
-
-def _own_part(own: np.ndarray, whole: np.ndarray, copy: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
-    """A view of ``whole`` and the same view of its copy; both themselves, where their layouts differ."""
-    (low, high), (first, last) = np.lib.array_utils.byte_bounds(own), np.lib.array_utils.byte_bounds(whole)
-    buffer = copy if whole.flags.c_contiguous else copy.T
-    if own is whole or not (first <= low and high <= last and whole.flags.forc and buffer.flags.c_contiguous):
-        return whole, copy
-    offset = own.__array_interface__["data"][0] - first
-    return own, np.ndarray(own.shape, own.dtype, buffer, offset, own.strides)
-
-
-def _same(a: np.ndarray, b: np.ndarray) -> bool:
-    """Whether two arrays of one dtype hold the same bits: nan equals nan, and 0 differs from -0."""
-    bits = {1: np.uint8, 2: np.uint16, 4: np.uint32, 8: np.uint64}.get(a.itemsize)
-    return np.array_equal(a.view(bits), b.view(bits)) if bits else np.array_equal(a, b, equal_nan=True)
+# The one seam: Tensor's methods call the operations, which make Tensors. Everywhere else imports run one way.
+from . import autograd, interop, ops, views  # noqa: E402

@@ -115,7 +115,7 @@ def read(tape, order) -> dict[str, float]:
     arrived = {tape.result.name: 1.0}
     for position in order:
         g = np.array(arrived.get(tape.results[position].name, 0.0))
-        for x, d in tape[position].send(g):
+        for x, d in tape[position].pull_back(g):
             arrived[x.name] = arrived.get(x.name, 0.0) + float(d)
     return arrived
 

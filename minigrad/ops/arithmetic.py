@@ -10,28 +10,30 @@ import operator
 
 import numpy as np
 
-from ..tape import record
-from ..tensor import Tensor
-from .operands import Operand, array_of, broadcast
+from ..autograd import record
+from ..tensor import Operand, Tensor, array_of
+from .operands import broadcast, if_needed
 
 
 def add(x: Operand, y: Operand) -> Tensor:
     """x + y, elementwise."""
     value = broadcast("add", operator.add, array_of(x), array_of(y))
-    return record("add", value, (x, y), (lambda g: g, lambda g: g), "d_x = g, d_y = g")
+    return record("add", value, (x, y), (lambda g: g, lambda g: g), "d_x = g, d_y = g", ())
 
 
 def subtract(x: Operand, y: Operand) -> Tensor:
     """x - y, elementwise."""
     value = broadcast("subtract", operator.sub, array_of(x), array_of(y))
-    return record("subtract", value, (x, y), (lambda g: g, lambda g: -g), "d_x = g, d_y = -g")
+    return record("subtract", value, (x, y), (lambda g: g, lambda g: -g), "d_x = g, d_y = -g", ())
 
 
 def multiply(x: Operand, y: Operand) -> Tensor:
     """x * y, elementwise."""
     a, b = array_of(x), array_of(y)
     value = broadcast("multiply", operator.mul, a, b)
-    return record("multiply", value, (x, y), (lambda g: g * b, lambda g: g * a), "d_x = g * y, d_y = g * x")
+    vjps = (lambda g, a, b: g * b, lambda g, a, b: g * a)
+    saved = if_needed(a, y), if_needed(b, x)
+    return record("multiply", value, (x, y), vjps, "d_x = g * y, d_y = g * x", saved)
 
 
 def divide(x: Operand, y: Operand) -> Tensor:
@@ -39,8 +41,8 @@ def divide(x: Operand, y: Operand) -> Tensor:
     a, b = array_of(x), array_of(y)
     value = broadcast("divide", operator.truediv, a, b)
     # d_y as -d_x * quotient: y**2 overflows, or becomes 0, where d_x and the quotient are still ordinary numbers
-    vjps = (lambda g: g / b, lambda g: -g / b * value)
-    return record("divide", value, (x, y), vjps, "d_x = g / y, d_y = -g * x / y**2")
+    vjps = (lambda g, quotient, b: g / b, lambda g, quotient, b: -g / b * quotient)
+    return record("divide", value, (x, y), vjps, "d_x = g / y, d_y = -g * x / y**2", (if_needed(value, y), b))
 
 
 def power(x: Operand, y: Operand) -> Tensor:
@@ -54,16 +56,19 @@ def power(x: Operand, y: Operand) -> Tensor:
     value = broadcast("power", operator.pow, a, b)
     vjps = (
         # x**0 is 1 also for an x that is 0, infinite or nan, so that times y, 0, it gives 0
-        lambda g: g * (b * a ** np.where(np.equal(b, 0), 0, np.subtract(b, 1)).astype(value.dtype)),
+        lambda g, a, b, value: g * (b * a ** np.where(np.equal(b, 0), 0, np.subtract(b, 1)).astype(g.dtype)),
         # of x = 0, the powers to be left at 0 are the finite ones: those with a y that is not negative
-        lambda g: g * (value * np.log(np.where(np.equal(a, 0) & np.isfinite(value), 1, a)).astype(value.dtype)),
+        lambda g, a, b, value: (
+            g * (value * np.log(np.where(np.equal(a, 0) & np.isfinite(value), 1, a)).astype(value.dtype))
+        ),
     )
-    return record("power", value, (x, y), vjps, "d_x = g * y * x**(y - 1), d_y = g * x**y * log(x)")
+    saved = a, if_needed(b, x), if_needed(value, y)
+    return record("power", value, (x, y), vjps, "d_x = g * y * x**(y - 1), d_y = g * x**y * log(x)", saved)
 
 
 def negative(x: Operand) -> Tensor:
     """-x, elementwise."""
-    return record("negative", np.negative(array_of(x)), (x,), (lambda g: -g,), "d_x = -g")
+    return record("negative", np.negative(array_of(x)), (x,), (lambda g: -g,), "d_x = -g", ())
 
 
 def matmul(x: Operand, y: Operand) -> Tensor:
@@ -91,12 +96,13 @@ def matmul(x: Operand, y: Operand) -> Tensor:
         g = np.expand_dims(g, -1) if column else g
         return np.expand_dims(g, -2) if row else g
 
-    def d_x(g):
+    def d_x(g, a, b):
         d = as_matrices(g) @ (b[None] if column else b.swapaxes(-1, -2))
         return d[..., 0, :] if row else d
 
-    def d_y(g):
+    def d_y(g, a, b):
         d = (a[:, None] if row else a.swapaxes(-1, -2)) @ as_matrices(g)
         return d[..., 0] if column else d
 
-    return record("matmul", value, (x, y), (d_x, d_y), "d_x = g @ y.T, d_y = x.T @ g")
+    saved = if_needed(a, y), if_needed(b, x)
+    return record("matmul", value, (x, y), (d_x, d_y), "d_x = g @ y.T, d_y = x.T @ g", saved)

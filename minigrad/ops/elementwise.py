@@ -8,9 +8,9 @@ from __future__ import annotations
 
 import numpy as np
 
-from ..tape import record
-from ..tensor import Tensor
-from .operands import Operand, array_of, broadcast, floating
+from ..autograd import record
+from ..tensor import Operand, Tensor, array_of
+from .operands import broadcast, floating
 
 
 def wide(a: np.ndarray) -> np.ndarray:
@@ -26,31 +26,31 @@ def narrow(y: np.ndarray, a: np.ndarray) -> np.ndarray:
 def exp(x: Operand) -> Tensor:
     """e ** x."""
     y = np.exp(array_of(x))
-    return record("exp", y, (x,), (lambda g: g * y,), "d_x = g * y")
+    return record("exp", y, (x,), (lambda g, y: g * y,), "d_x = g * y", (y,))
 
 
 def log(x: Operand) -> Tensor:
     """Natural logarithm."""
     a = array_of(x)
-    return record("log", np.log(a), (x,), (lambda g: g / a,), "d_x = g / x")
+    return record("log", np.log(a), (x,), (lambda g, a: g / a,), "d_x = g / x", (a,))
 
 
 def sqrt(x: Operand) -> Tensor:
     """Square root; its gradient at 0 is infinite."""
     y = np.sqrt(array_of(x))
-    return record("sqrt", y, (x,), (lambda g: g / (2 * y),), "d_x = g / (2 * y)")
+    return record("sqrt", y, (x,), (lambda g, y: g / (2 * y),), "d_x = g / (2 * y)", (y,))
 
 
 def abs(x: Operand) -> Tensor:
     """Absolute value; its gradient at 0 is taken as 0, and at nan it is nan."""
     a = array_of(x)
-    return record("abs", np.abs(a), (x,), (lambda g: g * np.sign(a),), "d_x = g * sign(x)")
+    return record("abs", np.abs(a), (x,), (lambda g, a: g * np.sign(a),), "d_x = g * sign(x)", (a,))
 
 
 def tanh(x: Operand) -> Tensor:
     """Hyperbolic tangent."""
     y = np.tanh(array_of(x))
-    return record("tanh", y, (x,), (lambda g: g * (1 - y * y),), "d_x = g * (1 - y**2)")
+    return record("tanh", y, (x,), (lambda g, y: g * (1 - y * y),), "d_x = g * (1 - y**2)", (y,))
 
 
 def sigmoid(x: Operand) -> Tensor:
@@ -62,35 +62,36 @@ def sigmoid(x: Operand) -> Tensor:
     y = np.reciprocal(y, out=y if isinstance(y, np.ndarray) else None)
     y = narrow(y, a)
 
-    def d_x(g):
+    def d_x(g, y):
         d = 1 - y
         d *= y  # in place where nobody else sees the array: a third of the memory
         d *= g
         return d
 
-    return record("sigmoid", y, (x,), (d_x,), "d_x = g * y * (1 - y)")
+    return record("sigmoid", y, (x,), (d_x,), "d_x = g * y * (1 - y)", (y,))
 
 
 def relu(x: Operand) -> Tensor:
     """max(x, 0); its gradient at 0 is taken as 0."""
     y = np.maximum(array_of(x), 0)
-    return record("relu", y, (x,), (lambda g: g * (y != 0),), "d_x = g * (x > 0)")  # y is 0, above 0, or nan
+    # y is 0, above 0, or nan
+    return record("relu", y, (x,), (lambda g, y: g * (y != 0),), "d_x = g * (x > 0)", (y,))
 
 
 def maximum(x: Operand, y: Operand) -> Tensor:
     """The larger of x and y; where they are equal, each gets half of the gradient, and where one is nan, both all."""
     a, b = array_of(x), array_of(y)
     value = broadcast("maximum", np.maximum, a, b)
-    vjps = (lambda g: _share(g, np.less(a, b), a, b), lambda g: _share(g, np.less(b, a), a, b))
-    return record("maximum", value, (x, y), vjps, "d_x = g * (x > y), d_y = g * (y > x), half each if x == y")
+    vjps = (lambda g, a, b: _share(g, np.less(a, b), a, b), lambda g, a, b: _share(g, np.less(b, a), a, b))
+    return record("maximum", value, (x, y), vjps, "d_x = g * (x > y), d_y = g * (y > x), half each if x == y", (a, b))
 
 
 def minimum(x: Operand, y: Operand) -> Tensor:
     """The smaller of x and y; where they are equal, each gets half of the gradient, and where one is nan, both all."""
     a, b = array_of(x), array_of(y)
     value = broadcast("minimum", np.minimum, a, b)
-    vjps = (lambda g: _share(g, np.greater(a, b), a, b), lambda g: _share(g, np.greater(b, a), a, b))
-    return record("minimum", value, (x, y), vjps, "d_x = g * (x < y), d_y = g * (y < x), half each if x == y")
+    vjps = (lambda g, a, b: _share(g, np.greater(a, b), a, b), lambda g, a, b: _share(g, np.greater(b, a), a, b))
+    return record("minimum", value, (x, y), vjps, "d_x = g * (x < y), d_y = g * (y < x), half each if x == y", (a, b))
 
 
 def _share(g, loses, a, b):
@@ -109,10 +110,9 @@ def where(condition: Operand, x: Operand, y: Operand) -> Tensor:
     except ValueError:
         shapes = f"{chosen.shape}, {np.shape(a)} and {np.shape(b)}"
         raise ValueError(f"where: the shapes {shapes} of condition, x and y do not broadcast") from None
-    if isinstance(condition, Tensor) and condition.requires_grad:
-        condition = chosen  # a constant: nothing travels back to it, and alone it makes nothing require a gradient
-    vjps = (None, lambda g: np.where(chosen, g, 0), lambda g: np.where(chosen, 0, g))
-    return record("where", value, (condition, x, y), vjps, "d_x = g where the condition holds, d_y = g elsewhere")
+    vjps = (None, lambda g, chosen: np.where(chosen, g, 0), lambda g, chosen: np.where(chosen, 0, g))
+    rule = "d_x = g where the condition holds, d_y = g elsewhere"
+    return record("where", value, (condition, x, y), vjps, rule, (chosen,))
 
 
 def clip(x: Operand, min: float | None = None, max: float | None = None) -> Tensor:
@@ -131,4 +131,4 @@ def clip(x: Operand, min: float | None = None, max: float | None = None) -> Tens
         value, inside = broadcast("clip", np.minimum, value, array_of(max)), np.less_equal(a, array_of(max)) & inside
     if value is a:  # no limits, and the result must not be the input's own array
         value = np.array(a)
-    return record("clip", value, (x,), (lambda g: g * inside,), "d_x = g * (min <= x <= max)")
+    return record("clip", value, (x,), (lambda g, inside: g * inside,), "d_x = g * (min <= x <= max)", (inside,))

@@ -3,25 +3,16 @@
 from __future__ import annotations
 
 from collections.abc import Callable
-from typing import TYPE_CHECKING, Union
+from typing import Any
 
 import numpy as np
 
-from ..tensor import Tensor, to_array
-
-if TYPE_CHECKING:
-    from numpy.typing import ArrayLike
-
-Operand = Union[Tensor, "ArrayLike"]
+from ..tensor import Operand, Tensor
 
 
-def array_of(x: Operand) -> np.ndarray:
-    """The array to compute with. Python numbers stay as they are, so that they don't widen a float32 operand."""
-    if isinstance(x, Tensor):
-        return x._data
-    if isinstance(x, (int, float)):
-        return x
-    return to_array(x)
+def if_needed(a: Any, by: Operand) -> Any:
+    """The array, if the gradient of ``by`` will need it; otherwise None, so that the tape doesn't keep it."""
+    return a if isinstance(by, Tensor) and by._requires_grad else None
 
 
 def floating(a: np.ndarray) -> np.ndarray:

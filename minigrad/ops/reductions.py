@@ -12,14 +12,14 @@ import math
 
 import numpy as np
 
-from ..tape import record
-from ..tensor import Tensor
+from ..autograd import record
+from ..tensor import Axis, Operand, Tensor, array_of
+from ..words import numpy_words
 from .elementwise import narrow, wide
-from .operands import Operand, array_of, floating
-
-Axis = int | tuple[int, ...] | None
+from .operands import floating
 
 
+@numpy_words
 def sum(x: Operand, axis: Axis = None, keepdims: bool = False) -> Tensor:
     """Sum over ``axis``."""
     a = np.asarray(array_of(x))
@@ -29,9 +29,10 @@ def sum(x: Operand, axis: Axis = None, keepdims: bool = False) -> Tensor:
     def d_x(g):
         return np.broadcast_to(_restore(g, axis, len(shape)), shape)
 
-    return record("sum", value, (x,), (d_x,), "d_x = g, to every term of the sum")
+    return record("sum", value, (x,), (d_x,), "d_x = g, to every term of the sum", ())
 
 
+@numpy_words
 def mean(x: Operand, axis: Axis = None, keepdims: bool = False) -> Tensor:
     """Mean over ``axis``."""
     a = np.asarray(array_of(x))
@@ -41,27 +42,30 @@ def mean(x: Operand, axis: Axis = None, keepdims: bool = False) -> Tensor:
     def d_x(g):
         return np.broadcast_to(_restore(wide(g) / n, axis, len(shape)), shape)
 
-    return record("mean", value, (x,), (d_x,), "d_x = g / n, to every one of the n terms")
+    return record("mean", value, (x,), (d_x,), "d_x = g / n, to every one of the n terms", ())
 
 
+@numpy_words
 def var(x: Operand, axis: Axis = None, ddof: int = 0, keepdims: bool = False) -> Tensor:
     """Variance over ``axis``: sum((x - mean)**2) / (n - ddof), by default the biased one, as in NumPy."""
     a = np.asarray(array_of(x))
     value = _add_up(np.var, a, axis=axis, ddof=ddof, keepdims=keepdims)
     n = _count(a, axis)
 
-    def d_x(g):
+    def d_x(g, a):
         centered = wide(a) - np.mean(wide(a), axis=axis, keepdims=True)
         return _restore(wide(g) * (2 / (n - ddof) if n > ddof else np.nan), axis, a.ndim) * centered
 
-    return record("var", value, (x,), (d_x,), "d_x = g * 2 * (x - mean) / (n - ddof)")
+    return record("var", value, (x,), (d_x,), "d_x = g * 2 * (x - mean) / (n - ddof)", (a,))
 
 
+@numpy_words
 def max(x: Operand, axis: Axis = None, keepdims: bool = False) -> Tensor:
     """Largest value over ``axis``; equal largest values share the gradient evenly."""
     return _extreme("max", np.max, x, axis, keepdims)
 
 
+@numpy_words
 def min(x: Operand, axis: Axis = None, keepdims: bool = False) -> Tensor:
     """Smallest value over ``axis``; equal smallest values share the gradient evenly."""
     return _extreme("min", np.min, x, axis, keepdims)
@@ -71,15 +75,16 @@ def _extreme(name, function, x, axis, keepdims):
     a = np.asarray(array_of(x))
     value = function(a, axis=axis, keepdims=keepdims)
 
-    def d_x(g):
+    def d_x(g, a, value):
         attained = a == _restore(value, axis, a.ndim)
         with np.errstate(divide="ignore", invalid="ignore"):  # no element equals a nan, so each gets 0 / 0
             share = _restore(g, axis, a.ndim) / attained.sum(axis=axis, keepdims=True)
             return attained * share.astype(g.dtype)
 
-    return record(name, value, (x,), (d_x,), f"d_x = g * (x == {name}) / count(x == {name})")
+    return record(name, value, (x,), (d_x,), f"d_x = g * (x == {name}) / count(x == {name})", (a, value))
 
 
+@numpy_words
 def softmax(x: Operand, axis: int = -1) -> Tensor:
     """exp(x) / sum(exp(x)) along ``axis``; computed from x - max, so that exp cannot overflow."""
     a = floating(array_of(x))
@@ -87,12 +92,13 @@ def softmax(x: Operand, axis: int = -1) -> Tensor:
     y = y / np.sum(y, axis=axis, keepdims=True)
     y = narrow(y, a)
 
-    def d_x(g):
+    def d_x(g, y):
         return wide(y) * (g - np.sum(g * wide(y), axis=axis, keepdims=True))
 
-    return record("softmax", y, (x,), (d_x,), "d_x = y * (g - sum(g * y))")
+    return record("softmax", y, (x,), (d_x,), "d_x = y * (g - sum(g * y))", (y,))
 
 
+@numpy_words
 def log_softmax(x: Operand, axis: int = -1) -> Tensor:
     """log(softmax(x)) along ``axis``, exact also where softmax(x) would round to 0."""
     a = floating(array_of(x))
@@ -101,10 +107,10 @@ def log_softmax(x: Operand, axis: int = -1) -> Tensor:
         y = centered - np.log(np.sum(np.exp(centered), axis=axis, keepdims=True))
     y = narrow(y, a)
 
-    def d_x(g):
+    def d_x(g, y):
         return g - np.exp(wide(y)) * np.sum(wide(g), axis=axis, keepdims=True)
 
-    return record("log_softmax", y, (x,), (d_x,), "d_x = g - softmax(x) * sum(g)")
+    return record("log_softmax", y, (x,), (d_x,), "d_x = g - softmax(x) * sum(g)", (y,))
 
 
 def _below_the_largest(a, axis):

@@ -7,12 +7,12 @@ from typing import Any
 
 import numpy as np
 
-from ..tape import record
-from ..tensor import Tensor
-from .operands import Operand, array_of
+from ..autograd import record
+from ..tensor import Axis, Operand, Tensor, array_of
+from ..words import numpy_words
 
 
-def reshape(x: Operand, *shape: int | tuple[int, ...]) -> Tensor:
+def reshape(x: Operand, *shape: Any) -> Tensor:
     """The same values in another shape, given as ``reshape(x, 2, 3)`` or ``reshape(x, (2, 3))``; one length may be -1.
 
     Raises:
@@ -21,7 +21,7 @@ def reshape(x: Operand, *shape: int | tuple[int, ...]) -> Tensor:
     a = np.asarray(array_of(x))
     value = a.reshape(*shape)
     old = a.shape
-    return record("reshape", value, (x,), (lambda g: g.reshape(old),), "d_x = g, reshaped back", view_of=x)
+    return record("reshape", value, (x,), (lambda g: g.reshape(old),), "d_x = g, reshaped back", (), view_of=x)
 
 
 def transpose(x: Operand, *axes: int | tuple[int, ...]) -> Tensor:
@@ -30,31 +30,35 @@ def transpose(x: Operand, *axes: int | tuple[int, ...]) -> Tensor:
     value = a.transpose(*axes)
     order = np.ravel([i for i in axes if i is not None])
     back = np.argsort(order % a.ndim) if order.size else None
-    return record("transpose", value, (x,), (lambda g: np.transpose(g, back),), "d_x = g, axes put back", view_of=x)
+    return record("transpose", value, (x,), (lambda g: np.transpose(g, back),), "d_x = g, axes put back", (), view_of=x)
 
 
 def swapaxes(x: Operand, axis1: int, axis2: int) -> Tensor:
     """Two axes exchanged."""
     value = np.swapaxes(array_of(x), axis1, axis2)
     return record(
-        "swapaxes", value, (x,), (lambda g: np.swapaxes(g, axis1, axis2),), "d_x = g, axes swapped back", view_of=x
+        "swapaxes", value, (x,), (lambda g: np.swapaxes(g, axis1, axis2),), "d_x = g, axes swapped back", (), view_of=x
     )
 
 
+@numpy_words
 def expand_dims(x: Operand, axis: int | tuple[int, ...]) -> Tensor:
     """New axes of length 1 at the places ``axis`` of the result."""
     value = np.expand_dims(array_of(x), axis)
     return record(
-        "expand_dims", value, (x,), (lambda g: np.squeeze(g, axis),), "d_x = g without the new axes", view_of=x
+        "expand_dims", value, (x,), (lambda g: np.squeeze(g, axis),), "d_x = g without the new axes", (), view_of=x
     )
 
 
-def squeeze(x: Operand, axis: int | tuple[int, ...] | None = None) -> Tensor:
+@numpy_words
+def squeeze(x: Operand, axis: Axis = None) -> Tensor:
     """Axes of length 1 left out: those named, or all."""
     a = np.asarray(array_of(x))
     value = np.squeeze(a, axis)
     old = a.shape
-    return record("squeeze", value, (x,), (lambda g: np.reshape(g, old),), "d_x = g, with the axes put back", view_of=x)
+    return record(
+        "squeeze", value, (x,), (lambda g: np.reshape(g, old),), "d_x = g, with the axes put back", (), view_of=x
+    )
 
 
 def broadcast_to(x: Operand, shape: tuple[int, ...]) -> Tensor:
@@ -64,7 +68,7 @@ def broadcast_to(x: Operand, shape: tuple[int, ...]) -> Tensor:
         ValueError: a shape that ``x`` can't be stretched to.
     """
     value = np.broadcast_to(array_of(x), shape)
-    return record("broadcast_to", value, (x,), (lambda g: g,), "d_x = g, summed over the copies", view_of=x)
+    return record("broadcast_to", value, (x,), (lambda g: g,), "d_x = g, summed over the copies", (), view_of=x)
 
 
 def getitem(x: Operand, index: Any) -> Tensor:
@@ -92,7 +96,7 @@ def getitem(x: Operand, index: Any) -> Tensor:
         return d
 
     rule = "d_x = g at the indexed places, 0 elsewhere"
-    return record("getitem", value, (x,), (d_x,), rule, view_of=x if basic else None)
+    return record("getitem", value, (x,), (d_x,), rule, (), view_of=x if basic else None)
 
 
 def _copied(i):
@@ -107,6 +111,7 @@ def _is_int(i):
     return isinstance(i, (int, np.integer)) and not isinstance(i, bool)
 
 
+@numpy_words
 def concatenate(tensors: Iterable[Operand], axis: int = 0) -> Tensor:
     """Join tensors along an axis they have.
 
@@ -122,9 +127,10 @@ def concatenate(tensors: Iterable[Operand], axis: int = 0) -> Tensor:
         part = (slice(None),) * axis + (slice(start, start + a.shape[axis]),)
         vjps.append(lambda g, part=part: g[part])
         start += a.shape[axis]
-    return record("concatenate", value, tensors, tuple(vjps), "d of each input = its part of g")
+    return record("concatenate", value, tensors, tuple(vjps), "d of each input = its part of g", ())
 
 
+@numpy_words
 def stack(tensors: Iterable[Operand], axis: int = 0) -> Tensor:
     """Join tensors of one shape along a new axis.
 
@@ -134,4 +140,4 @@ def stack(tensors: Iterable[Operand], axis: int = 0) -> Tensor:
     tensors = tuple(tensors)
     value = np.stack([np.asarray(array_of(x)) for x in tensors], axis)
     vjps = tuple(lambda g, i=i: g.take(i, axis) for i in range(len(tensors)))
-    return record("stack", value, tensors, vjps, "d of each input = its slice of g")
+    return record("stack", value, tensors, vjps, "d of each input = its slice of g", ())

@@ -6,12 +6,13 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 
-from ..tape import Tape
 from .graph import LINE, PAD, Card, Edge, Graph, gradient_text, make_graph
-from .text import walk
+from .text import steps
 
 if TYPE_CHECKING:
     from matplotlib.axes import Axes
+
+    from .tape import Tape
 
 FONT_SIZE = 11  # points, in a figure that draw makes
 MAX_WIDTH = 105  # em: 16 inches of this size, then the graph goes on in a band below
@@ -56,7 +57,7 @@ def draw(tape: Tape, ax: Axes | None, values: bool, grads: bool | None) -> Axes:
 def gradients(tape: Tape) -> dict[int, list[list[str]]]:
     """For each tensor the text of its whole gradient, as ``make_graph`` takes it."""
     texts = {}
-    for step in walk(tape, into_grad=False):
+    for step in steps(tape, into_grad=False):
         texts[id(step.tensor)] = [gradient_text(step.gradient)]
         for sent in step.sent:
             texts[id(sent.tensor)] = [gradient_text(sent.total)]

@@ -12,12 +12,15 @@ from __future__ import annotations
 import bisect
 import itertools
 from dataclasses import dataclass, field
+from typing import TYPE_CHECKING
 
 import numpy as np
 
-from ..tape import Tape
 from ..tensor import Tensor
-from .text import OP, array_of, figure, is_numeric, name_of, norm, one_line
+from .text import OP, figure, is_numeric, norm, one_line, shown_array, shown_name
+
+if TYPE_CHECKING:
+    from .tape import Tape
 
 CHARACTER, LINE = 0.62, 1.35  # width and height of a character of monospaced text
 PAD, GAP = 0.5, 1.0  # inside a card, between cards of a column
@@ -121,7 +124,7 @@ def make_graph(tape: Tape, values: bool, grads: dict[int, list[list[str]]], max_
     results = {id(result) for result in tape.results}
 
     def add_card(x, kind: str, **more) -> Card:
-        array, name = array_of(x), name_of(tape, x)
+        array, name = shown_array(x), shown_name(tape, x)
         lines = [one_line(name, NAME, tail=12)]
         if values and numbers(array) != [name]:  # a constant is called by its value
             lines += numbers(array)

@@ -12,13 +12,29 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 
-from ..tape import Tape, first_gradient
+from ..autograd import first_gradient
 from .graph import LINE, PAD, Card, Edge, Graph, gradient_text, make_graph
 from .mathml import rule_html
-from .text import HEADER, LEGEND, NAME, OP, figure, is_numeric, letters, name_of, norm, one_line, rows, rule_of, walk
+from .text import (
+    HEADER,
+    LEGEND,
+    NAME,
+    OP,
+    figure,
+    is_numeric,
+    letters,
+    norm,
+    one_line,
+    rows,
+    rule_of,
+    shown_name,
+    steps,
+)
 
 if TYPE_CHECKING:
     from numpy.typing import ArrayLike
+
+    from .tape import Tape
 
 EM, SCALE = 10, 1.3  # length of an em in the drawing, and how much larger the page shows it
 CELLS = 24  # a heat map has at most this many rows and columns
@@ -52,7 +68,7 @@ def to_html(tape: Tape, path: str | os.PathLike, gradient: ArrayLike | None) -> 
     page = Path(__file__).with_name("page.html").read_text(encoding="utf-8")
     script = page.partition("<script>")[2].partition("</script>")[0]
     parts = {
-        "TITLE": escape(f"The tape of {name_of(tape, tape.result)}"),
+        "TITLE": escape(f"The tape of {shown_name(tape, tape.result)}"),
         "SCRIPT_HASH": base64.b64encode(hashlib.sha256(script.encode()).digest()).decode(),
         "ROWS": "".join(row_html(cells) for cells in rows(tape)),
         "GRAPH": svg(graph),
@@ -77,7 +93,7 @@ def walk_back(tape: Tape, gradient: ArrayLike | None) -> tuple[list[dict], dict,
     if not tape.entries:
         totals[id(tape.result)] = first_gradient(tape.result, gradient)
         texts[id(tape.result)] = [gradient_text(totals[id(tape.result)])]
-    for step in walk(tape, gradient, into_grad=False):
+    for step in steps(tape, gradient, into_grad=False):
         record = {"entry": step.number - 1 - tape.part.start, "gradient": picture(step.gradient)}
         record |= {"card": id(step.tensor), "text": gradient_text(step.gradient), "sent": []}
         texts.setdefault(id(step.tensor), []).append(record["text"])
@@ -104,8 +120,8 @@ def describe(tape: Tape, graph: Graph, back: list[dict], totals: dict[int, np.nd
             record["card"] = by_tensor[record["card"]]
     entries = []
     for position, entry in zip(tape.part, tape, strict=True):
-        card, name = by_tensor[id(tape.results[position])], name_of(tape, tape.results[position])
-        meaning = letters(entry, [name_of(tape, x) for x in entry.inputs], name)
+        card, name = by_tensor[id(tape.results[position])], shown_name(tape, tape.results[position])
+        meaning = letters(entry, [shown_name(tape, x) for x in entry.inputs], name)
         rule = {"rule": rule_html("\n".join(rule_of(entry))), "where": f"{meaning}; L is what the tape ends with"}
         entries.append(
             {"number": position + 1, "card": card, "inputs": inputs[card], "op": one_line(entry.op, OP), **rule}

@@ -9,11 +9,14 @@ from typing import TYPE_CHECKING, NamedTuple
 
 import numpy as np
 
-from ..tape import Entry, Tape, accumulate, first_gradient, refuse_changed
+from ..autograd import Entry, accumulate, first_gradient, walk
+from ..guards import refuse_changed
 from ..tensor import Tensor
 
 if TYPE_CHECKING:
     from numpy.typing import ArrayLike
+
+    from .tape import Tape
 
 NAME, OP, INPUTS, RULE, RULE_LINES = 80, 40, 200, 200, 20  # characters, and lines, that are shown at most
 LEGEND = "g: gradient of the result; x, y: the inputs in order; y: the result, if x is the only input"
@@ -28,7 +31,7 @@ def one_line(text: object, longest: int, tail: int = 0) -> str:
     return text if len(text) <= longest else text[: longest - 1 - tail] + "…" + text[len(text) - tail :]
 
 
-def name_of(tape: Tape, x: object) -> str:
+def shown_name(tape: Tape, x: object) -> str:
     """What an operand is called, in one line: its name or number, a constant's value or shape, or at least its type."""
     try:
         return one_line(tape.name_of(x), NAME, tail=12)  # names often differ at their ends
@@ -42,7 +45,7 @@ def rule_of(entry: Entry) -> list[str]:
     return [one_line(line, RULE) for line in lines[:RULE_LINES]] + ["…"] * (len(lines) > RULE_LINES)
 
 
-def array_of(x: object) -> np.ndarray:
+def shown_array(x: object) -> np.ndarray:
     """The array of an operand; if it is a constant that NumPy can't make an array of, the name of its type."""
     if isinstance(x, Tensor):
         return np.asarray(x._data)
@@ -61,9 +64,9 @@ def rows(tape: Tape) -> list[tuple[str, ...]]:
     return [
         (
             str(position + 1),
-            name_of(tape, tape.results[position]),
+            shown_name(tape, tape.results[position]),
             one_line(entry.op, OP),
-            one_line(", ".join(name_of(tape, x) for x in entry.inputs), INPUTS),
+            one_line(", ".join(shown_name(tape, x) for x in entry.inputs), INPUTS),
             str(tape.results[position].shape),
             rule_of(entry)[0],
         )
@@ -132,7 +135,7 @@ class Step:
 
 def letters(entry: Entry, inputs: list[str], result: str) -> str:
     """What the letters in an entry's rule stand for: "x is %3, y is b"."""
-    vjps = entry.vjp if type(entry.vjp) is tuple else inputs
+    vjps = entry.vjps
     names = [name for name, vjp in zip(inputs, vjps, strict=True) if vjp is not None]
     rule = "\n".join(rule_of(entry))
     used = re.findall(r"\bd_(\w+) = ", rule)[-len(names) :]
@@ -163,37 +166,27 @@ def norm(array: np.ndarray) -> float:
         return float(np.linalg.norm(np.ravel(array).astype(np.float64)))
 
 
-def walk(tape: Tape, gradient: ArrayLike | None = None, *, into_grad: bool) -> Iterator[Step]:
+def steps(tape: Tape, gradient: ArrayLike | None = None, *, into_grad: bool) -> Iterator[Step]:
     """All steps of the way back. Leaves' gradients are added to their ``grad`` only with ``into_grad``."""
-    refuse_changed(tape.results, tape.entries)
+    pairs = list(zip(tape.results, tape.entries, strict=True))
+    refuse_changed(pairs)
     g = first_gradient(tape.result, gradient)
-    if not tape.entries and into_grad:
+    if not pairs and into_grad:
         accumulate(tape.result, g)
-    totals = {id(tape.result): g}
-    for position in reversed(range(len(tape.entries))):
-        entry, result = tape.entries[position], tape.results[position]
-        refuse_changed_since(tape, position)
-        g = totals.pop(id(result))
+    totals: dict[Tensor, np.ndarray] = {}
+    way_back = walk(list(pairs), g)
+    for number in range(len(pairs), 0, -1):
+        result, g, gradients = next(way_back)
         if into_grad and result._retains_grad:
-            accumulate(result, g)
+            accumulate(result, np.array(g))
         sent, added = [], []
-        for x, d in entry.send(g):
+        for x, d in gradients:
             is_leaf = into_grad and x._entry is None
-            added.append(x.grad is not None if is_leaf else id(x) in totals)
+            added.append(x.grad is not None if is_leaf else x in totals)
             if is_leaf:
-                accumulate(x, d, g)
-                total = x.grad
-            else:
-                total = totals[id(x)] = totals[id(x)] + d if id(x) in totals else d
-            sent.append(Sent(name_of(tape, x), x, np.array(d), np.array(total)))
-        inputs = [name_of(tape, x) for x in entry.inputs]
-        yield Step(position + 1, name_of(tape, result), result, entry, inputs, np.array(g), sent, added)
-
-
-def refuse_changed_since(tape: Tape, position: int) -> None:
-    """Raise RuntimeError if whoever looks has changed, since the walk began, an array that the entry there needs."""
-    try:
-        refuse_changed([tape.results[position]], [tape.entries[position]])
-    except RuntimeError:  # say it again with the entry's place on the tape
-        refuse_changed(tape.results[: position + 1], tape.entries[: position + 1])
-        raise
+                accumulate(x, np.array(d))
+            totals[x] = totals[x] + d if x in totals else d
+            sent.append(Sent(shown_name(tape, x), x, np.array(d), np.array(x.grad if is_leaf else totals[x])))
+        entry = tape.entries[number - 1]
+        inputs = [shown_name(tape, x) for x in entry.inputs]
+        yield Step(number, shown_name(tape, result), result, entry, inputs, np.array(g), sent, added)

@@ -225,10 +225,11 @@ def test_a_second_training_batch_before_the_backward_of_the_first_does_not_chang
 
 
 @pytest.mark.parametrize("training", [True, False])
-def test_d_x_is_not_computed_for_an_input_that_needs_no_gradient(training):
+def test_d_x_is_not_computed_for_an_input_that_needs_no_gradient(training, monkeypatch):
     layer = BatchNorm1d(3, dtype=np.float64).train(training)
     (entry,) = layer(random(4, 3)).tape()
-    assert entry.vjp(np.ones((4, 3)), entry.needs)[0] is None
+    monkeypatch.setattr("layers.batchnorm.multiply_add", None)  # what computes d_x
+    assert {id(x) for x, _ in entry.pull_back(np.ones((4, 3)))} == {id(layer.weight), id(layer.bias)}
 
 
 @pytest.mark.parametrize("training", [True, False])

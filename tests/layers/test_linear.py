@@ -53,10 +53,8 @@ def test_a_gradient_that_nobody_needs_is_not_computed(needed):
     operands = [Tensor(random(4, 3)), Tensor(random(2, 3)), Tensor(random(2))]
     operands[needed].requires_grad = True
     (entry,) = linear(*operands).tape()
-    calls = []
-    entry.vjp = tuple(lambda g, i=i, rule=rule: (calls.append(i), rule(g))[1] for i, rule in enumerate(entry.vjp))
-    entry.send(np.ones((4, 2)))
-    assert calls == [needed]
+    assert [i for i, vjp in enumerate(entry.vjps) if vjp is not None] == [needed]
+    assert [x is operands[needed] for x, _ in entry.pull_back(np.ones((4, 2)))] == [True]
 
 
 def test_the_gradient_of_an_input_that_is_not_learned_stays_none():

@@ -13,9 +13,8 @@ import numpy as np
 import pytest
 
 import minigrad as mg
-from minigrad import Tensor
+from minigrad import Tensor, record
 from minigrad.optim import SGD, Adam
-from minigrad.tape import record
 
 
 def leaf(values, **arguments):
@@ -732,7 +731,7 @@ def test_however_a_rule_keeps_its_input_it_is_watched(rule_of):
 
 def test_a_rule_that_is_none_for_a_constant_input_can_be_watched():
     w = leaf([1.0, 2.0])
-    result = record("shift", w.data + 3, (w, 3), (lambda g: g, None), "d_x = g")
+    result = record("shift", w.data + 3, (w, 3), (lambda g: g, None), "d_x = g", saved=())
     w.data *= 2
     result.sum().backward()
     np.testing.assert_array_equal(w.grad, [1, 1])
@@ -745,6 +744,28 @@ def test_a_rule_that_cannot_be_looked_into_counts_as_needing_its_inputs(rule):
     w.data *= 2
     with pytest.raises(RuntimeError, match=r"changed in place.*custom"):
         result.sum().backward()
+
+
+@pytest.mark.parametrize("saved", ["input", "a view of the input", "result"])
+def test_what_a_rule_says_it_saved_is_watched(saved):
+    w = leaf(VALUES)
+    a = w.data * 1.0
+    y = a * a
+    arrays = {"input": w.data, "a view of the input": w.data.T, "result": y}
+    result = record("square", y, (w,), (lambda g, kept: 2 * g * a,), "d_x = 2 * g * x", saved=(arrays[saved],))
+    (result if saved == "result" else w).data[...] = 0
+    with pytest.raises(RuntimeError, match=r"changed in place.*square"):
+        result.sum().backward()
+
+
+@pytest.mark.parametrize("vjps", [(lambda g, a: 2 * g * a,), lambda g, needs, a: [2 * g * a]], ids=["each", "joint"])
+def test_a_rule_that_saved_no_array_of_a_tensor_leaves_them_free_to_change(vjps):
+    w = leaf(VALUES)
+    result = record("square", w.data**2, (w,), vjps, "d_x = 2 * g * x", saved=(np.array(VALUES),))
+    w.data[...] = 0
+    result.data[...] = 0
+    result.backward(np.ones((2, 2)))
+    np.testing.assert_array_equal(w.grad, 2 * np.array(VALUES))
 
 
 # `w -= step` itself.

@@ -7,8 +7,7 @@ import pytest
 
 import minigrad as mg
 from layers import BatchNorm1d
-from minigrad import GradcheckError, Tensor, gradcheck, gradcheck_module
-from minigrad.tape import record
+from minigrad import GradcheckError, Tensor, gradcheck, gradcheck_module, record
 
 
 def leaf(values, name=None):

@@ -276,7 +276,7 @@ sys.addaudithook(press)
     [
         ("import numpy", "Lesson 1: the tape"),
         ("import matplotlib.pyplot", "Lesson 1: the tape"),
-        ("import minigrad.tape", "Lesson 1: the tape"),
+        ("import minigrad.autograd", "Lesson 1: the tape"),
         ("open 01_the_tape.png", "Watching the gradient travel"),
     ],
 )

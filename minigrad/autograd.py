@@ -1,0 +1,258 @@
+"""What automatic differentiation is: record what is computed, and read it in reverse to get gradients.
+
+An operation on tensors that require gradients is *recorded*: its result carries an ``Entry`` that says which operation
+it was, on which inputs, and for each input its vector-Jacobian product (vjp), the function that turns the gradient of
+the result into that input's gradient. ``backward`` collects the entries that a result depends on, its *tape*, and walks
+through them in reverse. That is the chain rule: a tensor's gradient is the sum of what all its uses send back.
+
+An entry belongs to the tensor that it computed and knows only its inputs, so there are no reference cycles, and a tape
+that nobody holds is freed at once.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import inspect
+from collections.abc import Callable, Iterator
+from contextvars import ContextVar
+from typing import TYPE_CHECKING, Any, TypeVar
+
+import numpy as np
+
+from . import guards
+from .tensor import Tensor, new_tensor, to_array
+
+if TYPE_CHECKING:
+    from numpy.typing import ArrayLike
+
+Vjp = Callable[..., np.ndarray]
+F = TypeVar("F", bound=Callable)
+
+# How many no_grad are open. A context variable is a thread's own, and an asynchronous task's own, too.
+_paused: ContextVar[int] = ContextVar("paused", default=0)
+
+
+class no_grad(contextlib.ContextDecorator):  # lower case, because it reads as a statement: with no_grad():
+    """Record nothing, in this thread: a context manager, and a decorator.
+
+    >>> with no_grad():
+    ...     accuracy = (model(x).data.argmax(1) == labels).mean()
+    """
+
+    def __call__(self, function: F) -> F:
+        kinds = inspect.isgeneratorfunction, inspect.iscoroutinefunction, inspect.isasyncgenfunction
+        if any(is_kind(function) for is_kind in kinds):
+            raise TypeError(
+                "@no_grad() on a generator or an asynchronous function would end before its body runs: "
+                "write `with no_grad():` inside it"
+            )
+        return super().__call__(function)
+
+    def __enter__(self) -> None:
+        _paused.set(_paused.get() + 1)
+
+    def __exit__(self, *exception: object) -> None:
+        _paused.set(_paused.get() - 1)
+
+
+def recording() -> bool:
+    """Whether this thread is recording now, that is, not inside ``no_grad``."""
+    return not _paused.get()
+
+
+class Entry:
+    """One line of the tape.
+
+    Attributes:
+        op: the operation's name.
+        inputs: the operands in order, Tensors or constants.
+        vjps: for each input the function ``vjp(g, *saved)``, which turns the gradient of the result into that of the
+            input; None if nobody needs that gradient, which then isn't computed.
+        saved: the arrays that the vjps need.
+        rule: the vjps in words, ``g`` being the gradient of the result.
+        number: its place in the order of recording.
+    """
+
+    __slots__ = ("op", "inputs", "vjps", "saved", "rule", "number")
+
+    def __init__(self, op: str, inputs: tuple, vjps: tuple[Vjp | None, ...], saved: tuple, rule: str) -> None:
+        self.op, self.inputs, self.vjps, self.saved, self.rule = op, inputs, vjps, saved, rule
+        self.number = next(guards.clock)
+
+    @property
+    def needs(self) -> tuple[bool, ...]:
+        """For each input, whether its gradient is wanted."""
+        return tuple(vjp is not None for vjp in self.vjps)
+
+    def __repr__(self) -> str:
+        return f"Entry({self.number}: {self.op}, {self.rule})"
+
+    def pull_back(self, g: np.ndarray) -> list[tuple[Tensor, np.ndarray]]:
+        """Each input that needs a gradient, with the gradient that this entry sends it."""
+        sent = []
+        for x, vjp in zip(self.inputs, self.vjps):  # noqa: B905  as long as each other by construction
+            if vjp is not None:
+                d = vjp(g, *self.saved)
+                if not isinstance(d, ARRAY) or d.shape != x._data.shape or d.dtype is not x._data.dtype:
+                    d = self._fit(d, x)
+                sent.append((x, d))
+        return sent
+
+    def _fit(self, d: Any, x: Tensor) -> np.ndarray:
+        """The gradient in its input's shape and dtype; ValueError or TypeError if the vjp returned something else."""
+        position = next(i for i, other in enumerate(self.inputs) if other is x)
+        wanted = f"the vjp of '{self.op}' must return real numbers of shape {x.shape} for input {position}"
+        if not isinstance(d, ARRAY) or d.dtype.kind not in "fiub":
+            raise TypeError(f"{wanted}, got {d.dtype if isinstance(d, ARRAY) else type(d).__name__}")
+        extra = d.ndim - x.ndim
+        if extra < 0 or any(n not in (1, length) for n, length in zip(x.shape, d.shape[extra:], strict=True)):
+            raise ValueError(f"{wanted}, got shape {d.shape}")
+        return np.asarray(unbroadcast(d, x.shape), x.dtype)
+
+
+RELEASED = Entry("released", (), (), (), "takes the place of an entry that backward() has used")
+ARRAY = (np.ndarray, np.generic)  # of single values NumPy makes scalars
+
+
+def record(
+    op: str,
+    value: np.ndarray,
+    inputs: tuple[Any, ...],
+    vjps: tuple[Vjp | None, ...],
+    rule: str,
+    saved: tuple[Any, ...],
+    view_of: Any = None,
+) -> Tensor:
+    """The result of an operation as a Tensor, with its tape entry if any input requires a gradient.
+
+    For the arguments see ``minigrad.extend.record``, which checks them.
+    """
+    result = new_tensor(value)
+    if isinstance(view_of, Tensor):
+        result._owner = guards.owner_of(view_of)
+    if not _paused.get():
+        needs = [vjp is not None and isinstance(x, Tensor) and x._requires_grad for x, vjp in zip(inputs, vjps)]  # noqa: B905
+        if True in needs:
+            if False in needs:
+                vjps = tuple(vjp if need else None for vjp, need in zip(vjps, needs, strict=True))
+            result._entry = entry = Entry(op, inputs, vjps, saved, rule)
+            result._requires_grad = True
+            guards.note_use(entry.number, result, inputs)
+    return result
+
+
+def unbroadcast(d: Any, shape: tuple[int, ...]) -> np.ndarray:
+    """Sum a gradient down to the shape that broadcasting stretched.
+
+    Forward, every copy of a stretched value took part in the result; so its gradient is the sum over the copies.
+    """
+    extra = d.ndim - len(shape)
+    stretched = tuple(range(extra)) + tuple(i + extra for i, length in enumerate(shape) if length == 1)
+    return d.sum(stretched).reshape(shape)
+
+
+def tape_of(result: Tensor) -> list[tuple[Tensor, Entry]]:
+    """The computed tensors that ``result`` depends on, itself included, with their entries, in the order of recording.
+
+    Raises:
+        RuntimeError: a part of the tape was released by an earlier ``backward``, or an array that
+            an entry still needs has been changed since.
+    """
+    found, seen = [], {id(result)}
+    todo = [(result, result._entry)] if result._entry is not None else []
+    while todo:
+        tensor, entry = todo.pop()
+        if entry is RELEASED:
+            raise RuntimeError(
+                f"the tape of {tensor.label} was already used by backward() and released: "
+                "compute it again, or add up the losses and call backward() once"
+            )
+        found.append((tensor, entry))
+        for x, vjp in zip(entry.inputs, entry.vjps):  # noqa: B905
+            if vjp is not None and x._entry is not None and id(x) not in seen:
+                seen.add(id(x))
+                todo.append((x, x._entry))
+    found.sort(key=lambda pair: pair[1].number)
+    guards.refuse_changed(found)
+    return found
+
+
+def walk(tape: list[tuple[Tensor, Entry]], g: np.ndarray) -> Iterator[tuple[Tensor, np.ndarray, list]]:
+    """Read a tape in reverse, and use it up; ``g`` is the gradient of its last result.
+
+    Yields for each entry its result, the result's gradient, and what the entry sends: a list of (input, gradient).
+    Whoever used a tensor was recorded after it; so when the walk arrives there, its gradient is complete. In the end
+    it yields every leaf with its gradient and an empty list.
+    """
+    arrived = {tape[-1][0]: g}  # for each tensor, the sum of what was sent to it so far
+    while tape:
+        tensor, entry = tape.pop()
+        if guards.last_change > entry.number:  # an array may have been changed since the walk began
+            guards.refuse_changed([(tensor, entry)], len(tape) + 1)
+        g = arrived.pop(tensor)
+        sent = entry.pull_back(g)
+        for x, d in sent:
+            if x in arrived:
+                arrived[x] = arrived[x] + d  # not +=: the array may be shared
+            else:
+                arrived[x] = d.copy() if d is g and x._entry is None else d  # a leaf keeps it, so nobody else may
+        yield tensor, g, sent
+    for leaf, g in arrived.items():
+        yield leaf, g, []
+
+
+def first_gradient(result: Tensor, gradient: ArrayLike | None) -> np.ndarray:
+    """The gradient that the walk starts with: ones for a single value, otherwise what the caller gave."""
+    if not result._requires_grad:
+        raise RuntimeError(
+            f"backward() on {result.label}, which depends on nothing that requires a gradient: "
+            "give a parameter requires_grad=True, and compute the result outside no_grad()"
+        )
+    if gradient is None:
+        if result.size != 1:
+            raise RuntimeError(
+                f"backward() on {result.label}, which has {result.size} values: give backward(gradient) "
+                "the weight of each, or reduce the tensor to one value first, with sum() or mean()"
+            )
+        return np.ones(result.shape, result.dtype)
+    g = to_array(gradient._data if isinstance(gradient, Tensor) else gradient, result.dtype).copy()
+    if g.shape != result.shape:
+        raise ValueError(f"backward(gradient) on {result.label} takes shape {result.shape}, got {g.shape}")
+    return g
+
+
+def accumulate(tensor: Tensor, g: np.ndarray) -> None:
+    """Add to a tensor's ``grad`` a gradient that nobody else will change; ``grad`` has memory of its own."""
+    if tensor.grad is not None:
+        tensor.grad += g
+    else:
+        as_it_is = isinstance(g, np.ndarray) and g.base is None and g.dtype == tensor.dtype
+        tensor.grad = g if as_it_is else np.array(g, tensor.dtype)
+
+
+def backward(result: Tensor, gradient: ArrayLike | None = None) -> None:
+    """Add to the ``grad`` of every leaf below ``result`` the gradient of ``sum(gradient * result)``.
+
+    Leaves are the tensors made by hand with ``requires_grad=True``; intermediate results keep theirs
+    only after ``retain_grad``. The tape is released on the way: a second ``backward`` through the same
+    entries raises, as in PyTorch.
+
+    Args:
+        gradient: an array of ``result``'s shape; may be left out if ``result`` has one value, and is then 1.
+
+    Raises:
+        RuntimeError: ``result`` requires no gradient, or has several values and no gradient was given;
+            its tape was released; or an array was changed in place that an entry still needs.
+        ValueError: ``gradient`` has another shape than ``result``.
+    """
+    g = first_gradient(result, gradient)
+    if result._entry is None:
+        accumulate(result, g)
+        return
+    for tensor, g, _ in walk(tape_of(result), g):  # noqa: B020
+        if tensor._entry is None:
+            accumulate(tensor, g)
+            continue
+        tensor._entry = RELEASED
+        if tensor._retains_grad:
+            accumulate(tensor, g.copy())

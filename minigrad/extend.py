@@ -1,0 +1,94 @@
+"""What an operation or a layer of your own may use of the engine: these names, and no others."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Sequence
+from typing import Any
+
+import numpy as np
+
+from . import autograd
+from .autograd import ARRAY, Vjp, recording
+from .guards import mark_changed
+from .ops.operands import floating, if_needed
+from .tensor import Operand, Tensor, array_of
+
+__all__ = ["Operand", "array_of", "floating", "if_needed", "mark_changed", "record", "recording"]
+
+
+def record(
+    op: str,
+    value: np.ndarray,
+    inputs: tuple[Any, ...],
+    vjps: tuple[Vjp | None, ...] | Callable[..., Sequence[np.ndarray | None]],
+    rule: str,
+    saved: tuple[Any, ...] | None = None,
+    view_of: Any = None,
+) -> Tensor:
+    """The result of an operation as a Tensor, with its tape entry if any input requires a gradient.
+
+    An operation of your own::
+
+        def square(x):
+            a = array_of(x)
+            return record("square", a * a, (x,), (lambda g, a: 2 * g * a,), "d_x = 2 * g * x", saved=(a,))
+
+    Args:
+        op: the operation's name.
+        value: the result, an array.
+        inputs: the operands in order, Tensors or constants.
+        vjps: for each input the function ``vjp(g, *saved)``, which turns the gradient of the result into that of the
+            input; None for an input that gets no gradient. It never writes to ``g``, and returns ``g``, a view of it,
+            or an array that it doesn't keep. Where broadcasting stretched an input, its gradient is summed back.
+            Where the gradients share work, one function ``vjp(g, needs, *saved)`` that returns them all; those that
+            ``needs`` says nobody needs may be None.
+        rule: the vjps in words, for people to read.
+        saved: the arrays that the vjps need later. Changing one of them before ``backward`` is an error. If you leave
+            it out, vjps are called without it and may keep whatever they like; every input, and the result, then
+            count as needed.
+        view_of: the input whose memory the result may share.
+
+    Raises:
+        TypeError: a value that isn't an array of real numbers; inputs that aren't a tuple; vjps that are neither a
+            tuple nor a function.
+        ValueError: not as many vjps as inputs.
+    """
+    if not isinstance(value, ARRAY):
+        raise TypeError(f"record('{op}'): value must be a NumPy array, got {type(value).__name__}: np.asarray(value)")
+    if type(inputs) is not tuple:
+        raise TypeError(f"record('{op}'): inputs must be a tuple, such as (x,), got {type(inputs).__name__}")
+    if callable(vjps):
+        vjps = _one_for_each(vjps, inputs)
+    if type(vjps) is not tuple:
+        raise TypeError(f"record('{op}'): vjps must be a tuple of functions, or one, got {type(vjps).__name__}")
+    if len(vjps) != len(inputs):
+        several = f"{len(inputs)} inputs need as many vjps (None for a constant), got {len(vjps)}"
+        raise ValueError(f"record('{op}'): {several}")
+    if saved is None:
+        saved = (value, *(x._data for x in inputs if isinstance(x, Tensor)))
+        vjps = tuple(_without_saved(vjp) if vjp else None for vjp in vjps)
+    result = autograd.record(op, value, inputs, vjps, rule, saved, view_of)
+    if result.requires_grad and value.dtype.kind != "f":
+        raise TypeError(f"record('{op}'): a result with a gradient must be floating point, got {value.dtype}")
+    return result
+
+
+def _one_for_each(vjp: Callable, inputs: tuple[Any, ...]) -> tuple[Vjp, ...]:
+    """One function for all inputs as one for each of them, which share what it returned for the last ``g``."""
+    needs = [isinstance(x, Tensor) and x.requires_grad for x in inputs]
+    last: list[Any] = [None, None]
+
+    def part(i: int) -> Vjp:
+        def vjp_of_input(g: np.ndarray, *saved: Any) -> np.ndarray:
+            if last[0] is not g:
+                last[:] = g, list(vjp(g, needs, *saved))
+            d, last[1][i] = last[1][i], None  # handed out once: what it returns for two inputs may be one array
+            return np.array(d) if any(d is other for other in last[1]) else d
+
+        return vjp_of_input
+
+    return tuple(part(i) for i in range(len(inputs)))
+
+
+def _without_saved(vjp: Vjp) -> Vjp:
+    return lambda g, *saved: vjp(g)
