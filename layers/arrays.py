@@ -63,7 +63,7 @@ def column_sums(x: np.ndarray) -> np.ndarray:
 
 def add_to(y: np.ndarray, b: np.ndarray) -> np.ndarray:
     """y + b, in y's own memory where the dtypes are the same; where they differ, the sum promotes as in NumPy."""
-    return np.add(y, b, out=y) if y.dtype == b.dtype else y + b
+    return np.add(y, b, y) if b.dtype is y.dtype else y + b
 
 
 # Of images and the like, (N, C, ...), the functions below work on a view with the channel last, (N, L, C), so that
@@ -87,26 +87,33 @@ def channel_sums(x: np.ndarray) -> np.ndarray:
 def channel_products(x: np.ndarray, y: np.ndarray) -> np.ndarray:
     """sum(x * y) over all axes but the last: shape (C,)."""
     if x.ndim == 2:
+        if x.size <= CACHE:
+            return column_sums(x * y)
         parts = [column_sums(x[part] * y[part]) for part in _blocks(x)]
-        return parts[0] if len(parts) == 1 else column_sums(np.stack(parts))
+        return column_sums(np.stack(parts))
     return np.einsum("nlc,nlc->c", x, y)  # of a large array the product would take longer to store than to compute
 
 
 def multiply_add(x, scale, shift, shape, channels_last, z=None, z_scale=None) -> np.ndarray:
-    """x * scale + shift, and + z * z_scale if given, for ``x`` and ``z`` with the channel last.
+    """x * scale, + shift and + z * z_scale if given, for ``x`` and ``z`` with the channel last.
 
     The result is a new array of ``shape``, with the channel in its own place.
     """
     if x.ndim == 2 and x.size <= CACHE:  # small, and (m, C) has its values in the result's order
-        result = x * scale + shift if z is None else x * scale + z * z_scale + shift
+        result = x * scale
+        if z is not None:
+            result = add_to(result, z * z_scale)
+        if shift is not None:
+            result = add_to(result, shift)
         return result if len(shape) == 2 else result.reshape(shape)
-    result = np.empty(shape, np.result_type(x, scale, shift))
+    result = np.empty(shape, np.result_type(x, scale, scale if shift is None else shift))
     view = channel_last(result, channels_last)
     for part in _blocks(view):
         block = np.multiply(x[part], scale, out=view[part])
         if z is not None:
             block += z[part] * z_scale
-        block += shift
+        if shift is not None:
+            block += shift
     return result
 
 

@@ -117,28 +117,33 @@ def batch_norm(
             running statistics that are read-only in training, or none in evaluation.
         TypeError: running statistics that require a gradient, or aren't floating-point arrays in training.
     """
-    a = floating(in_dtype_of(np.asarray(array_of(x)), weight, running_mean))
+    a = np.asarray(array_of(x))
     if a.ndim < 2:
         raise ValueError(f"batch_norm expects shape (N, C) or (N, C, ...), got {a.shape}")
+    if a.dtype.kind != "f":
+        a = floating(in_dtype_of(a, weight, running_mean))
     channels = a.shape[-1 if channels_last else 1]
     weight = ones(channels, a.dtype.char) if weight is None else weight
     bias = zeros(channels, a.dtype.char) if bias is None else bias
+    gamma, beta = np.asarray(array_of(weight)), np.asarray(array_of(bias))
     running = _running_statistics(running_mean, running_var, training, momentum)
-    names = ("weight", "bias", "running_mean", "running_var")
-    for name, array in zip(names, (array_of(weight), array_of(bias), *running), strict=False):
-        if np.shape(array) != (channels,):
-            raise ValueError(
-                f"batch_norm: {name} must have shape ({channels},), a value for each channel of an input of shape "
-                f"{a.shape}, got {np.shape(array)}"
-            )
+    shapes = [array.shape for array in (gamma, beta, *running)]
+    if shapes.count((channels,)) < len(shapes):
+        names = ("weight", "bias", "running_mean", "running_var")
+        name, shape = next(pair for pair in zip(names, shapes, strict=False) if pair[1] != (channels,))
+        raise ValueError(
+            f"batch_norm: {name} must have shape ({channels},), a value for each channel of an input of shape "
+            f"{a.shape}, got {shape}"
+        )
     if training:
-        y = _normalize_with_batch(x, a, weight, bias, running, momentum, eps, channels_last)
-        if given := [array for array in (running_mean, running_var) if isinstance(array, Tensor)]:
-            mark_changed(given)  # so that the tape notices, if an earlier entry needs their old values
+        y = _normalize_with_batch(x, a, weight, bias, gamma, beta, running, momentum, eps, channels_last)
+        if isinstance(running_mean, Tensor) or isinstance(running_var, Tensor):
+            # so that the tape notices, if an earlier entry needs their old values
+            mark_changed([t for t in (running_mean, running_var) if isinstance(t, Tensor)])
         return y
     if not running:
         raise ValueError("batch_norm: evaluation (training=False) needs running_mean and running_var")
-    return _normalize_with_constants(x, a, weight, bias, *running, eps, channels_last)
+    return _normalize_with_constants(x, a, weight, bias, gamma, beta, *running, eps, channels_last)
 
 
 def _running_statistics(running_mean: Any, running_var: Any, training: bool, momentum: float | None) -> tuple:
@@ -147,25 +152,25 @@ def _running_statistics(running_mean: Any, running_var: Any, training: bool, mom
         raise ValueError("batch_norm: give both running_mean and running_var, or neither")
     if running_mean is None:
         return ()
+    if training and momentum is None:
+        raise TypeError("batch_norm needs a number for momentum; the layers take None, for the plain average")
     for given in (running_mean, running_var):
-        if training and getattr(given, "dtype", np.dtype(object)).kind != "f":
+        if training and (not hasattr(given, "dtype") or given.dtype.kind != "f"):
             raise TypeError("batch_norm changes the running statistics in place: give floating-point arrays")
         if isinstance(given, Tensor) and given.requires_grad:
             raise TypeError(
                 "batch_norm: no gradient reaches running_mean and running_var, and one of them requires one: "
                 "give an array, or tensor.detach()"
             )
-    if training and momentum is None:
-        raise TypeError("batch_norm needs a number for momentum; the layers take None, for the plain average")
-    running = array_of(running_mean), array_of(running_var)
+    running = np.asarray(array_of(running_mean)), np.asarray(array_of(running_var))
     if training:
         _refuse_read_only(*running)
     return running
 
 
-def _normalize_with_batch(x, a, weight, bias, running, momentum, eps, channels_last) -> Tensor:
+def _normalize_with_batch(x, a, weight, bias, gamma, beta, running, momentum, eps, channels_last) -> Tensor:
     """Algorithm 1, and the chain rule of section 3 as its backward."""
-    u, gamma, beta = channel_last(a, channels_last), array_of(weight), array_of(bias)
+    u = channel_last(a, channels_last)
     m = u.size // len(gamma) if len(gamma) else 0
     if m < 2:
         raise ValueError(
@@ -222,19 +227,25 @@ def _update(running_mean, running_var, mean, var, momentum):
     running_var[...] = new_var
 
 
-def _normalize_with_constants(x, a, weight, bias, running_mean, running_var, eps, channels_last) -> Tensor:
+def _normalize_with_constants(x, a, weight, bias, gamma, beta, running_mean, running_var, eps, channels_last) -> Tensor:
     """One multiply-add: y = x * scale + shift, with the statistics as constants, so d_x = d_y * scale."""
     u = channel_last(a, channels_last)
     mean, std = np.array(running_mean), np.sqrt(running_var + eps)  # copies: a later batch changes them in place
-    scale, shift = scale_and_shift(running_mean, running_var, array_of(weight), array_of(bias), eps)
+    scale, shift = scale_and_shift(running_mean, running_var, gamma, beta, eps)
     y = multiply_add(u, scale, shift, a.shape, channels_last)
-    vjps = (
-        lambda g, u, mean, std, scale: multiply_add(channel_last(g, channels_last), scale, 0, g.shape, channels_last),
-        lambda g, u, mean, std, scale: channel_products(channel_last(g, channels_last), u - mean) / std,
-        lambda g, u, mean, std, scale: channel_sums(channel_last(g, channels_last)),
-    )
+
+    def d_x(g, u, mean, std, scale):
+        return multiply_add(channel_last(g, channels_last), scale, None, g.shape, channels_last)
+
+    def d_gamma(g, u, mean, std, scale):
+        return channel_products(channel_last(g, channels_last), u - mean) / std  # sum(d_y * x_hat)
+
+    def d_beta(g, u, mean, std, scale):
+        return channel_sums(channel_last(g, channels_last))
+
     rule = "d_x = g * scale, d_gamma = sum(g * x_hat), d_beta = sum(g); the statistics are constants"
-    return record("batch_norm", y, (x, weight, bias), vjps, rule, (if_needed(u, weight), mean, std, scale))
+    saved = if_needed(u, weight), mean, std, scale
+    return record("batch_norm", y, (x, weight, bias), (d_x, d_gamma, d_beta), rule, saved)
 
 
 def scale_and_shift(
@@ -283,7 +294,7 @@ class _BatchNorm(Module):
             self.num_batches_tracked[...] = 0
 
     def forward(self, x: Operand) -> Tensor:
-        shape = np.shape(array_of(x))
+        shape = np.asarray(array_of(x)).shape
         if len(shape) not in self.spatial_axes or shape[-1 if self.channels_last else 1] != self.num_features:
             form = "(N{}, C)" if self.channels_last else "(N, C{})"
             shapes = " or ".join(form.format(spatial) for spatial in self.spatial_axes.values())
@@ -306,7 +317,7 @@ class _BatchNorm(Module):
             channels_last=self.channels_last,
         )
         if updates:
-            self.num_batches_tracked += 1
+            np.add(self.num_batches_tracked, 1, out=self.num_batches_tracked)
         return y
 
     def extra_repr(self) -> str:

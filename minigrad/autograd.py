@@ -42,10 +42,8 @@ class no_grad(contextlib.ContextDecorator):  # lower case, because it reads as a
     def __call__(self, function: F) -> F:
         kinds = inspect.isgeneratorfunction, inspect.iscoroutinefunction, inspect.isasyncgenfunction
         if any(is_kind(function) for is_kind in kinds):
-            raise TypeError(
-                "@no_grad() on a generator or an asynchronous function would end before its body runs: "
-                "write `with no_grad():` inside it"
-            )
+            advice = "write `with no_grad():` inside it"
+            raise TypeError(f"@no_grad() on a generator or asynchronous function would end before its body: {advice}")
         return super().__call__(function)
 
     def __enter__(self) -> None:
@@ -117,10 +115,10 @@ ARRAY = (np.ndarray, np.generic)  # of single values NumPy makes scalars
 def record(
     op: str,
     value: np.ndarray,
-    inputs: tuple[Any, ...],
+    inputs: tuple,
     vjps: tuple[Vjp | None, ...],
     rule: str,
-    saved: tuple[Any, ...],
+    saved: tuple,
     view_of: Any = None,
 ) -> Tensor:
     """The result of an operation as a Tensor, with its tape entry if any input requires a gradient.
@@ -131,7 +129,8 @@ def record(
     if isinstance(view_of, Tensor):
         result._owner = guards.owner_of(view_of)
     if not _paused.get():
-        needs = [vjp is not None and isinstance(x, Tensor) and x._requires_grad for x, vjp in zip(inputs, vjps)]  # noqa: B905
+        pairs = zip(inputs, vjps)  # noqa: B905
+        needs = [vjp is not None and isinstance(x, Tensor) and x._requires_grad for x, vjp in pairs]
         if True in needs:
             if False in needs:
                 vjps = tuple(vjp if need else None for vjp, need in zip(vjps, needs, strict=True))
@@ -163,10 +162,8 @@ def tape_of(result: Tensor) -> list[tuple[Tensor, Entry]]:
     while todo:
         tensor, entry = todo.pop()
         if entry is RELEASED:
-            raise RuntimeError(
-                f"the tape of {tensor.label} was already used by backward() and released: "
-                "compute it again, or add up the losses and call backward() once"
-            )
+            advice = "compute it again, or add up the losses and call backward() once"
+            raise RuntimeError(f"the tape of {tensor.label} was already used by backward() and released: {advice}")
         found.append((tensor, entry))
         for x, vjp in zip(entry.inputs, entry.vjps):  # noqa: B905
             if vjp is not None and x._entry is not None and id(x) not in seen:
@@ -203,19 +200,16 @@ def walk(tape: list[tuple[Tensor, Entry]], g: np.ndarray) -> Iterator[tuple[Tens
 
 def first_gradient(result: Tensor, gradient: ArrayLike | None) -> np.ndarray:
     """The gradient that the walk starts with: ones for a single value, otherwise what the caller gave."""
+    who = f"backward() on {result.label}, which"
     if not result._requires_grad:
-        raise RuntimeError(
-            f"backward() on {result.label}, which depends on nothing that requires a gradient: "
-            "give a parameter requires_grad=True, and compute the result outside no_grad()"
-        )
+        advice = "give a parameter requires_grad=True, and compute the result outside no_grad()"
+        raise RuntimeError(f"{who} depends on nothing that requires a gradient: {advice}")
     if gradient is None:
         if result.size != 1:
-            raise RuntimeError(
-                f"backward() on {result.label}, which has {result.size} values: give backward(gradient) "
-                "the weight of each, or reduce the tensor to one value first, with sum() or mean()"
-            )
+            advice = "give backward(gradient) the weight of each, or reduce it to one value first, with sum() or mean()"
+            raise RuntimeError(f"{who} has {result.size} values: {advice}")
         return np.ones(result.shape, result.dtype)
-    g = to_array(gradient._data if isinstance(gradient, Tensor) else gradient, result.dtype).copy()
+    g = to_array(gradient._data if isinstance(gradient, Tensor) else gradient, result.dtype)
     if g.shape != result.shape:
         raise ValueError(f"backward(gradient) on {result.label} takes shape {result.shape}, got {g.shape}")
     return g
@@ -226,7 +220,7 @@ def accumulate(tensor: Tensor, g: np.ndarray) -> None:
     if tensor.grad is not None:
         tensor.grad += g
     else:
-        as_it_is = isinstance(g, np.ndarray) and g.base is None and g.dtype == tensor.dtype
+        as_it_is = isinstance(g, np.ndarray) and g.base is None and g.dtype is tensor._data.dtype
         tensor.grad = g if as_it_is else np.array(g, tensor.dtype)
 
 
@@ -247,7 +241,7 @@ def backward(result: Tensor, gradient: ArrayLike | None = None) -> None:
     """
     g = first_gradient(result, gradient)
     if result._entry is None:
-        accumulate(result, g)
+        accumulate(result, g.copy())
         return
     for tensor, g, _ in walk(tape_of(result), g):  # noqa: B020
         if tensor._entry is None:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Sequence
+from functools import partial
 from typing import Any
 
 import numpy as np
@@ -58,7 +59,8 @@ def record(
     if type(inputs) is not tuple:
         raise TypeError(f"record('{op}'): inputs must be a tuple, such as (x,), got {type(inputs).__name__}")
     if callable(vjps):
-        vjps = _one_for_each(vjps, inputs)
+        joint = _Joint(vjps, [isinstance(x, Tensor) and x.requires_grad for x in inputs])
+        vjps = tuple([partial(joint.part, i) for i in range(len(inputs))])
     if type(vjps) is not tuple:
         raise TypeError(f"record('{op}'): vjps must be a tuple of functions, or one, got {type(vjps).__name__}")
     if len(vjps) != len(inputs):
@@ -73,21 +75,22 @@ def record(
     return result
 
 
-def _one_for_each(vjp: Callable, inputs: tuple[Any, ...]) -> tuple[Vjp, ...]:
-    """One function for all inputs as one for each of them, which share what it returned for the last ``g``."""
-    needs = [isinstance(x, Tensor) and x.requires_grad for x in inputs]
-    last: list[Any] = [None, None]
+class _Joint:
+    """One vjp for all inputs, of which each takes its part; they share what it returned for the last ``g``."""
 
-    def part(i: int) -> Vjp:
-        def vjp_of_input(g: np.ndarray, *saved: Any) -> np.ndarray:
-            if last[0] is not g:
-                last[:] = g, list(vjp(g, needs, *saved))
-            d, last[1][i] = last[1][i], None  # handed out once: what it returns for two inputs may be one array
-            return np.array(d) if any(d is other for other in last[1]) else d
+    __slots__ = ("ds", "g", "needs", "vjp")
 
-        return vjp_of_input
+    def __init__(self, vjp: Callable, needs: list[bool]) -> None:
+        self.vjp, self.needs, self.g = vjp, needs, None
 
-    return tuple(part(i) for i in range(len(inputs)))
+    def part(self, i: int, g: np.ndarray, *saved: Any) -> np.ndarray:
+        """The gradient of input ``i``."""
+        if self.g is not g:
+            ds = list(self.vjp(g, self.needs, *saved))
+            if len(set(map(id, ds))) < len(ds):  # one array for two inputs, whose gradients shall be independent
+                ds = [d if d is None else np.array(d) for d in ds]
+            self.g, self.ds = g, ds
+        return self.ds[i]
 
 
 def _without_saved(vjp: Vjp) -> Vjp:

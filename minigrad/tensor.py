@@ -359,6 +359,8 @@ def to_array(value: ArrayLike, dtype: DTypeLike | None = None) -> np.ndarray:
     Raises:
         TypeError: complex numbers, objects, texts, dates, or masked arrays, whose mask would be lost.
     """
+    if type(value) is np.ndarray and value.dtype.kind in "fiub" and dtype is None:
+        return value
     masked = np.ma.MaskedArray
     if isinstance(value, masked) or (isinstance(value, (list, tuple)) and any(isinstance(v, masked) for v in value)):
         raise TypeError("a masked array would lose its mask here: give array.filled(value), or the values that count")

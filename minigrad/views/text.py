@@ -170,7 +170,7 @@ def steps(tape: Tape, gradient: ArrayLike | None = None, *, into_grad: bool) -> 
     """All steps of the way back. Leaves' gradients are added to their ``grad`` only with ``into_grad``."""
     pairs = list(zip(tape.results, tape.entries, strict=True))
     refuse_changed(pairs)
-    g = first_gradient(tape.result, gradient)
+    g = first_gradient(tape.result, gradient).copy()  # whoever looks may change theirs meanwhile
     if not pairs and into_grad:
         accumulate(tape.result, g)
     totals: dict[Tensor, np.ndarray] = {}
