@@ -106,7 +106,7 @@ def multiply_add(x, scale, shift, shape, channels_last, z=None, z_scale=None) ->
         if shift is not None:
             result = add_to(result, shift)
         return result if len(shape) == 2 else result.reshape(shape)
-    result = np.empty(shape, np.result_type(x, scale, scale if shift is None else shift))
+    result = np.empty(shape, np.result_type(x, scale, *(a for a in (shift, z) if a is not None)))
     view = channel_last(result, channels_last)
     for part in _blocks(view):
         block = np.multiply(x[part], scale, out=view[part])

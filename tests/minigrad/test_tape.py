@@ -854,6 +854,33 @@ def test_no_grad_holds_in_its_own_asynchronous_task_only():
     assert asyncio.run(both()) == [False, True]
 
 
+def test_a_name_that_is_no_text_is_shown_as_one():
+    x = Tensor([1.0], requires_grad=True, name=5)
+    assert "5, 5" in str((x * x).tape())
+
+
+# One function for the gradients of all inputs.
+
+
+def test_a_joint_rule_runs_once_for_each_gradient():
+    calls = []
+
+    def joint(g, needs, a, b):
+        calls.append(list(needs))
+        return g * b, g * a
+
+    x, y = leaf([1.0, 2.0]), leaf([3.0, 4.0])
+    result = record("product", x.data * y.data, (x, y), joint, "d_x = g * y, d_y = g * x", saved=(x.data, y.data))
+    tape = result.tape()
+    for g in ([1.0, 1.0], [10.0, 100.0]):
+        x.zero_grad()
+        y.zero_grad()
+        list(tape.steps(g))
+        np.testing.assert_array_equal(x.grad, y.data * g)
+        np.testing.assert_array_equal(y.grad, x.data * g)
+    assert calls == [[True, True]] * 2
+
+
 # What record and backward refuse in an operation of one's own.
 
 

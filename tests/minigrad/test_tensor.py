@@ -424,6 +424,31 @@ def test_a_list_of_tensors_is_joined_by_stack():
         Tensor([leaf(1.0, name="w"), leaf(2.0)])
 
 
+@pytest.mark.parametrize(
+    ("call", "ours"),
+    [
+        (lambda x: x.sum(dim=1), "axis"),
+        (lambda x: x.mean(0, keepdim=True), "keepdims"),
+        (lambda x: x.var(dim=0), "axis"),
+        (lambda x: x.var(0, unbiased=False), "ddof"),
+        (lambda x: x.max(dim=0), "axis"),
+        (lambda x: x.softmax(dim=-1), "axis"),
+        (lambda x: x.squeeze(dim=0), "axis"),
+        (lambda x: mg.log_softmax(x, dim=-1), "axis"),
+        (lambda x: mg.concatenate([x, x], dim=1), "axis"),
+        (lambda x: mg.stack([x, x], dim=1), "axis"),
+    ],
+)
+def test_pytorchs_name_of_an_argument_is_answered_with_numpys(call, ours):
+    with pytest.raises(TypeError, match=f"NumPy's words for arrays: '{ours}' for "):
+        call(leaf([[1.0, 2.0]]))
+
+
+def test_any_other_unknown_argument_is_an_ordinary_error():
+    with pytest.raises(TypeError, match="unexpected keyword argument 'axes'"):
+        leaf([1.0]).sum(axes=0)
+
+
 # Copies.
 
 COPIES = {
