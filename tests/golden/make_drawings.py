@@ -1,0 +1,94 @@
+"""Writes drawings.json: where everything stands in some drawings of tapes, as it was looked at and approved.
+
+    python tests/golden/make_drawings.py      # after a change of the layout that you have looked at
+
+The properties of a good layout (no overlaps, no line through a card, ...) are tests of their own, in
+tests/minigrad/test_views.py; this file notices that a drawing has changed at all.
+"""
+
+from __future__ import annotations
+
+import json
+import sys
+from pathlib import Path
+from typing import Any
+
+import matplotlib
+import matplotlib.pyplot as plt
+import numpy as np
+
+from minigrad.views.figure import gradients
+from minigrad.views.graph import make_graph
+from minigrad.views.page import svg
+
+sys.path[:0] = [str(Path(__file__).parents[1] / "minigrad")]
+from test_views import composed_batch_norm, leaf, scalar_expression, tangle, three_layer_mlp  # noqa: E402
+
+FILE = Path(__file__).with_name("drawings.json")
+
+
+def distant_uses():
+    """A leaf and a result that are used again further away than one line is drawn."""
+    x = leaf([1.0, 2.0], "x")
+    y = first = x * x
+    for _ in range(45):
+        y = y.tanh() + 1
+    return (y * first * x).sum()
+
+
+MAKERS = [scalar_expression, composed_batch_norm, three_layer_mlp, tangle, distant_uses]
+
+
+def graph_of(make: Any, max_width: float) -> Any:
+    tape = make().tape()
+    return make_graph(tape, True, gradients(tape), max_width)
+
+
+def layout(graph: Any) -> dict:
+    """Places and texts of the cards, and the lines between them."""
+    number = {card: i for i, card in enumerate(graph.cards)}
+    return {
+        "size": [graph.width, graph.height],
+        "cards": [
+            [c.kind, c.title, c.label, c.lines, c.grads, c.column, [c.x, c.y, c.width, c.height]] for c in graph.cards
+        ],
+        "edges": [
+            [number[e.source], number[e.target], [[letter, *map(float, xy)] for letter, *xy in e.path], e.resumes]
+            for e in graph.edges
+        ],
+    }
+
+
+def figure(make: Any) -> dict:
+    """Texts and shapes of the figure that ``draw`` makes."""
+    ax = make().tape().draw()
+    legend = ax.get_legend() or ax.figure.legends[0]
+    drawn = {
+        "size": [*ax.figure.get_size_inches(), *ax.get_xlim(), *ax.get_ylim()],
+        "texts": [
+            [t.get_text(), t.get_size(), t.get_color(), t.get_ha(), t.get_va(), *t.get_position()] for t in ax.texts
+        ],
+        "patches": [
+            [type(p).__name__, p.get_facecolor(), p.get_edgecolor(), p.get_linewidth(), p.get_path().vertices.tolist()]
+            for p in ax.patches
+        ],
+        "legend": [[text.get_text() for text in legend.get_texts()], legend._ncols],
+    }
+    plt.close(ax.figure)
+    return drawn
+
+
+def drawings() -> dict[str, Any]:
+    found: dict[str, Any] = {}
+    for make in MAKERS:
+        for max_width in (np.inf, 60):
+            found[f"{make.__name__}, width {max_width}"] = layout(graph_of(make, max_width))
+    found["tangle, page"] = svg(graph_of(tangle, np.inf))
+    found["scalar_expression, figure"] = figure(scalar_expression)
+    return json.loads(json.dumps(found, default=float), parse_float=lambda text: round(float(text), 3))
+
+
+if __name__ == "__main__":
+    matplotlib.use("Agg")
+    FILE.write_text(json.dumps(drawings(), separators=(",", ":")), encoding="utf-8")
+    print(f"{FILE}: {FILE.stat().st_size:,} bytes")
