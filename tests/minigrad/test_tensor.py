@@ -449,6 +449,13 @@ def test_any_other_unknown_argument_is_an_ordinary_error():
         leaf([1.0]).sum(axes=0)
 
 
+@pytest.mark.parametrize(
+    ("name", "label"), [("w", "tensor 'w'"), (None, "a tensor of shape (2,)"), ("", "a tensor of shape (2,)")]
+)
+def test_errors_call_a_tensor_by_its_name_or_its_shape(name, label):
+    assert leaf([1.0, 2.0], name=name).label == label
+
+
 # Copies.
 
 COPIES = {
