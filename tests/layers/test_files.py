@@ -11,6 +11,7 @@ from pathlib import Path
 
 import numpy as np
 import pytest
+from run_lesson import TIMEOUT
 
 from layers import BatchNorm1d, Linear, Sequential, load_arrays, save_arrays
 
@@ -498,7 +499,7 @@ np.lib.format.write_array = lambda file, *_, **__: (file.write(b"half"), os._exi
 Linear(2, 2).save({str(path)!r})
 """
     root = Path(__file__).parents[2]
-    assert subprocess.run([sys.executable, "-c", program], cwd=root, timeout=60).returncode == 9
+    assert subprocess.run([sys.executable, "-c", program], cwd=root, timeout=TIMEOUT).returncode == 9
     assert path.read_bytes() == before
 
 

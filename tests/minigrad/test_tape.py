@@ -10,6 +10,7 @@ from concurrent.futures import ThreadPoolExecutor
 
 import numpy as np
 import pytest
+from run_lesson import TIMEOUT
 
 import minigrad as mg
 from minigrad import Tensor, gradcheck, no_grad, record
@@ -522,7 +523,7 @@ def test_a_decorated_function_may_raise():
 def in_a_thread(function):
     """What ``function`` returns when another thread runs it."""
     with ThreadPoolExecutor(1) as pool:
-        return pool.submit(function).result(timeout=30)
+        return pool.submit(function).result(timeout=TIMEOUT)
 
 
 def test_no_grad_holds_in_its_own_thread_only():
@@ -546,7 +547,7 @@ def test_a_decorated_function_may_run_in_two_threads_at_once():
     @mg.no_grad()
     def work(entered, may_leave):
         entered.set()
-        assert may_leave.wait(timeout=10)
+        assert may_leave.wait(timeout=TIMEOUT)
 
     def train():
         work(trainer_entered, evaluator_entered)
@@ -555,15 +556,15 @@ def test_a_decorated_function_may_run_in_two_threads_at_once():
         return still_recording
 
     def evaluate():
-        assert trainer_entered.wait(timeout=10)
+        assert trainer_entered.wait(timeout=TIMEOUT)
         with mg.no_grad():
             work(evaluator_entered, trainer_left)
         return records()
 
     with ThreadPoolExecutor(2) as pool:
         trainer, evaluator = pool.submit(train), pool.submit(evaluate)
-        assert trainer.result(timeout=10)
-        assert evaluator.result(timeout=10)
+        assert trainer.result(timeout=TIMEOUT)
+        assert evaluator.result(timeout=TIMEOUT)
 
 
 def test_two_threads_can_train_at_once():
@@ -577,7 +578,7 @@ def test_two_threads_can_train_at_once():
         return w.data.tolist()
 
     with ThreadPoolExecutor(2) as pool:
-        results = list(pool.map(train, range(2), timeout=30))
+        results = list(pool.map(train, range(2), timeout=TIMEOUT))
     assert results == [train(0)] * 2
 
 
