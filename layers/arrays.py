@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import functools
 import math
+from typing import Any
 
 import numpy as np
 
@@ -94,7 +95,15 @@ def channel_products(x: np.ndarray, y: np.ndarray) -> np.ndarray:
     return np.einsum("nlc,nlc->c", x, y)  # of a large array the product would take longer to store than to compute
 
 
-def multiply_add(x, scale, shift, shape, channels_last, z=None, z_scale=None) -> np.ndarray:
+def multiply_add(
+    x: np.ndarray,
+    scale: np.ndarray,
+    shift: np.ndarray | None,
+    shape: tuple[int, ...],
+    channels_last: bool,
+    z: np.ndarray | None = None,
+    z_scale: Any = None,
+) -> np.ndarray:
     """x * scale, + shift and + z * z_scale if given, for ``x`` and ``z`` with the channel last.
 
     The result is a new array of ``shape``, with the channel in its own place.

@@ -13,8 +13,8 @@ from __future__ import annotations
 
 import contextlib
 import copy
-from collections.abc import Iterable, Iterator
-from typing import TYPE_CHECKING, Any
+from collections.abc import Iterable, Iterator, Sequence
+from typing import TYPE_CHECKING, Any, TypeGuard, TypeVar
 
 import numpy as np
 
@@ -27,6 +27,9 @@ from .module import Module, Parameter, Sequential
 
 if TYPE_CHECKING:
     from numpy.typing import DTypeLike
+
+M = TypeVar("M", bound=Module)
+Running = tuple[np.ndarray, np.ndarray] | tuple[()]
 
 SIX_LINES = """the six lines of the paper's section 3
 d_x_hat = g * gamma
@@ -64,7 +67,7 @@ def batch_norm_backward(
     x_hat = (x - mean) / np.sqrt(var + eps)
     gamma = np.ones_like(mean) if gamma is None else gamma.reshape(shape)
 
-    def total(values):
+    def total(values: np.ndarray) -> np.ndarray:
         return values.sum(axes).reshape(shape)
 
     d_x_hat = d_y * gamma
@@ -85,12 +88,12 @@ def batch_norm_backward(
 
 def batch_norm(
     x: Operand,
-    running_mean: np.ndarray | None,
-    running_var: np.ndarray | None,
+    running_mean: np.ndarray | Tensor | None,
+    running_var: np.ndarray | Tensor | None,
     weight: Operand | None = None,
     bias: Operand | None = None,
     training: bool = False,
-    momentum: float = 0.1,
+    momentum: float | None = 0.1,
     eps: float = 1e-5,
     *,
     channels_last: bool = False,
@@ -125,7 +128,7 @@ def batch_norm(
     channels = a.shape[-1 if channels_last else 1]
     weight = ones(channels, a.dtype.char) if weight is None else weight
     bias = zeros(channels, a.dtype.char) if bias is None else bias
-    gamma, beta = np.asarray(array_of(weight)), np.asarray(array_of(bias))
+    inputs, gamma, beta = (x, weight, bias), np.asarray(array_of(weight)), np.asarray(array_of(bias))
     running = _running_statistics(running_mean, running_var, training, momentum)
     shapes = [array.shape for array in (gamma, beta, *running)]
     if shapes.count((channels,)) < len(shapes):
@@ -136,17 +139,17 @@ def batch_norm(
             f"{a.shape}, got {shape}"
         )
     if training:
-        y = _normalize_with_batch(x, a, weight, bias, gamma, beta, running, momentum, eps, channels_last)
+        y = _normalize_with_batch(inputs, a, gamma, beta, running, momentum, eps, channels_last)
         if isinstance(running_mean, Tensor) or isinstance(running_var, Tensor):
             # so that the tape notices, if an earlier entry needs their old values
             mark_changed([t for t in (running_mean, running_var) if isinstance(t, Tensor)])
         return y
     if not running:
         raise ValueError("batch_norm: evaluation (training=False) needs running_mean and running_var")
-    return _normalize_with_constants(x, a, weight, bias, gamma, beta, *running, eps, channels_last)
+    return _normalize_with_constants(inputs, a, gamma, beta, *running, eps, channels_last)
 
 
-def _running_statistics(running_mean: Any, running_var: Any, training: bool, momentum: float | None) -> tuple:
+def _running_statistics(running_mean: Any, running_var: Any, training: bool, momentum: float | None) -> Running:
     """Their two arrays, or none; an error if they are not what training can update."""
     if (running_mean is None) != (running_var is None):
         raise ValueError("batch_norm: give both running_mean and running_var, or neither")
@@ -168,7 +171,16 @@ def _running_statistics(running_mean: Any, running_var: Any, training: bool, mom
     return running
 
 
-def _normalize_with_batch(x, a, weight, bias, gamma, beta, running, momentum, eps, channels_last) -> Tensor:
+def _normalize_with_batch(
+    inputs: tuple[Operand, Operand, Operand],
+    a: np.ndarray,
+    gamma: np.ndarray,
+    beta: np.ndarray,
+    running: Running,
+    momentum: Any,
+    eps: float,
+    channels_last: bool,
+) -> Tensor:
     """Algorithm 1, and the chain rule of section 3 as its backward."""
     u = channel_last(a, channels_last)
     m = u.size // len(gamma) if len(gamma) else 0
@@ -187,7 +199,9 @@ def _normalize_with_batch(x, a, weight, bias, gamma, beta, running, momentum, ep
     if running:
         _update(*running, mean, var * (m / (m - 1)), momentum)
 
-    def backward(g, needs, centered, std, scale):
+    def backward(
+        g: np.ndarray, needs: Sequence[bool], centered: np.ndarray, std: np.ndarray, scale: np.ndarray
+    ) -> tuple[np.ndarray | None, ...]:
         # gamma and std are the same for a whole channel, so they move out of the sums, and the sums that remain are
         # those of d_gamma and d_beta.
         d_y = channel_last(g, channels_last)
@@ -201,7 +215,7 @@ def _normalize_with_batch(x, a, weight, bias, gamma, beta, running, momentum, ep
         d_x = multiply_add(d_y, scale, d_mean / m, g.shape, channels_last, centered, d_var * (2 / m))
         return d_x, d_gamma, d_beta
 
-    return record("batch_norm", y, (x, weight, bias), backward, SIX_LINES, (centered, std, scale))
+    return record("batch_norm", y, inputs, backward, SIX_LINES, (centered, std, scale))
 
 
 def _refuse_read_only(*arrays: np.ndarray) -> None:
@@ -214,7 +228,9 @@ def _refuse_read_only(*arrays: np.ndarray) -> None:
             )
 
 
-def _update(running_mean, running_var, mean, var, momentum):
+def _update(
+    running_mean: np.ndarray, running_var: np.ndarray, mean: np.ndarray, var: np.ndarray, momentum: float
+) -> None:
     """new = (1 - momentum) * old + momentum * batch, in place and in the dtype of old.
 
     Not ``old += momentum * (batch - old)``: near momentum 1, that rounds away a batch's value beside a larger old one.
@@ -227,7 +243,16 @@ def _update(running_mean, running_var, mean, var, momentum):
     running_var[...] = new_var
 
 
-def _normalize_with_constants(x, a, weight, bias, gamma, beta, running_mean, running_var, eps, channels_last) -> Tensor:
+def _normalize_with_constants(
+    inputs: tuple[Operand, Operand, Operand],
+    a: np.ndarray,
+    gamma: np.ndarray,
+    beta: np.ndarray,
+    running_mean: np.ndarray,
+    running_var: np.ndarray,
+    eps: float,
+    channels_last: bool,
+) -> Tensor:
     """One multiply-add: y = x * scale + shift, with the statistics as constants, so d_x = d_y * scale."""
     u = channel_last(a, channels_last)
     mean, std = np.array(running_mean), np.sqrt(running_var + eps)  # copies: a later batch changes them in place
@@ -244,12 +269,16 @@ def _normalize_with_constants(x, a, weight, bias, gamma, beta, running_mean, run
         return channel_sums(channel_last(g, channels_last))
 
     rule = "d_x = g * scale, d_gamma = sum(g * x_hat), d_beta = sum(g); the statistics are constants"
-    saved = if_needed(u, weight), mean, std, scale
-    return record("batch_norm", y, (x, weight, bias), (d_x, d_gamma, d_beta), rule, saved)
+    saved = if_needed(u, inputs[1]), mean, std, scale
+    return record("batch_norm", y, inputs, (d_x, d_gamma, d_beta), rule, saved)
 
 
 def scale_and_shift(
-    running_mean: np.ndarray, running_var: np.ndarray, gamma: np.ndarray, beta: np.ndarray, eps: float = 1e-5
+    running_mean: np.ndarray,
+    running_var: np.ndarray,
+    gamma: np.ndarray | float,
+    beta: np.ndarray | float,
+    eps: float = 1e-5,
 ) -> tuple[np.ndarray, np.ndarray]:
     """The (C,) arrays with which evaluation is y = x * scale + shift (the paper's algorithm 2, line 11).
 
@@ -263,6 +292,9 @@ class _BatchNorm(Module):
     """What the three classes share; they differ only in the number of axes that they accept."""
 
     spatial_axes: dict[int, str]  # number of axes: those of them that are neither batch nor channel
+    running_mean: Any  # an array, or None without track_running_stats; so are the next two
+    running_var: Any
+    num_batches_tracked: Any
 
     def __init__(
         self,
@@ -439,7 +471,7 @@ def _buffers_kept_on_failure(model: Module) -> Iterator[None]:
         raise
 
 
-def fold_batchnorm(model: Module) -> Module:
+def fold_batchnorm(model: M) -> M:
     """A copy for inference in which each BatchNorm right after a Linear has been merged into it.
 
     Evaluation's BatchNorm is y * scale + shift, so the two layers are one Linear with
@@ -472,7 +504,7 @@ def _fold(sequence: Sequential) -> None:
             setattr(sequence, str(position), layer)
 
 
-def _is_one_of(module: Module, *classes: type) -> bool:
+def _is_one_of(module: Module, *classes: type[M]) -> TypeGuard[M]:
     """Whether ``module`` does what these classes do: a subclass, or an object with a forward of its own, may not."""
     return type(module) in classes and "forward" not in vars(module)
 
@@ -485,7 +517,8 @@ def _foldable(before: Module, layer: Module) -> bool:
     return same_axis and before.out_features == layer.num_features
 
 
-def _merge(linear: Linear, norm: _BatchNorm) -> Linear:
+def _merge(linear: Any, norm: Any) -> Linear:
+    """What ``_foldable`` has found to be a Linear and its BatchNorm, as one Linear."""
     if norm.running_mean is None:
         raise ValueError(f"fold_batchnorm: {norm!r} has no running statistics, so its evaluation depends on the batch")
     gamma, beta = (default if p is None else array_of(p) for p, default in ((norm.weight, 1.0), (norm.bias, 0.0)))

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import operator
+from collections.abc import Callable
 from typing import TYPE_CHECKING
 
 import numpy as np
@@ -53,6 +54,7 @@ def linear(x: Operand, weight: Operand, bias: Operand | None = None) -> Tensor:
     a = in_dtype_of(a, w)
     value = a @ w.T
     saved = if_needed(a, weight), if_needed(w, x)
+    vjps: tuple[Callable[..., np.ndarray], ...]
     vjps = (lambda g, a, w: g @ w, lambda g, a, w: as_rows(g).T @ as_rows(a))  # every axis but the last is batch
     if bias is None:
         return record("linear", value, (x, weight), vjps, "d_x = g @ weight, d_weight = g.T @ x", saved)

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Sequence
 from functools import partial
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
@@ -14,7 +14,17 @@ from .guards import mark_changed
 from .ops.operands import floating, if_needed
 from .tensor import Operand, Tensor, array_of
 
-__all__ = ["Operand", "array_of", "floating", "if_needed", "mark_changed", "record", "recording"]
+if TYPE_CHECKING:
+    from numpy.typing import DTypeLike
+
+__all__ = ["Operand", "array_of", "convert", "floating", "if_needed", "mark_changed", "record", "recording"]
+
+
+def convert(tensor: Tensor, dtype: DTypeLike) -> None:
+    """Change the dtype of a tensor made by hand, and of its ``grad``, in place."""
+    tensor._data, tensor._owner, tensor._snapshot = tensor._data.astype(dtype), None, None
+    if tensor.grad is not None:
+        tensor.grad = tensor.grad.astype(dtype)
 
 
 def record(

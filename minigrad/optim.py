@@ -11,6 +11,9 @@ import numpy as np
 from .guards import mark_changed
 from .tensor import Tensor
 
+Todo = list[tuple[int, np.ndarray, np.ndarray]]  # for each parameter that has a gradient its place, array and gradient
+Changes = tuple[list[np.ndarray], dict[str, list[Any]]]
+
 
 class _Optimizer:
     """Shared by SGD and Adam: the parameters, the settings, and the arrays kept for each parameter."""
@@ -90,7 +93,7 @@ class _Optimizer:
             )
         return np.asarray(g, dtype=p.dtype)
 
-    def _changes(self, todo: list[tuple[int, np.ndarray, np.ndarray]]) -> tuple[list[np.ndarray], dict[str, list]]:
+    def _changes(self, todo: Todo) -> Changes:
         """For each (i, p, g) what to subtract from parameter i, and the new moments and counters by name.
 
         Changes nothing itself.
@@ -107,7 +110,7 @@ class _Optimizer:
 
         A flat dict that fits into a ``.npz``: the settings by name, the kept arrays as ``velocity.0``, ....
         """
-        state = self._settings()
+        state: dict[str, Any] = self._settings()
         state |= {name: np.array(getattr(self, name)) for name in self.counters}
         for name in self.moments:
             for i, array in enumerate(getattr(self, name)):
@@ -130,7 +133,7 @@ class _Optimizer:
             raise ValueError(f"{owner}: missing {sorted(missing)}")
         if unexpected := set(state) - required - set(moments):
             raise ValueError(f"{owner}: unexpected {sorted(unexpected)}")
-        loaded = {name: [None] * len(self.params) for name in self.moments}
+        loaded: dict[str, list[Any]] = {name: [None] * len(self.params) for name in self.moments}
         for key in set(state) & set(moments):
             name, i = moments[key]
             loaded[name][i] = array = np.array(state[key], dtype=self.params[i].dtype)
@@ -195,14 +198,14 @@ class SGD(_Optimizer):
         self.lr, self.momentum, self.weight_decay = float(lr), float(momentum), float(weight_decay)
         self.nesterov = bool(nesterov)
         self._check(self._settings())
-        self.velocity = [None] * len(self.params)
+        self.velocity: list[np.ndarray | None] = [None] * len(self.params)
 
     def _check(self, settings: Mapping[str, float]) -> None:
         super()._check(settings)
         if settings["nesterov"] and not settings["momentum"]:
             raise ValueError("SGD: nesterov needs a momentum above 0")
 
-    def _changes(self, todo):
+    def _changes(self, todo: Todo) -> Changes:
         lr, momentum, weight_decay, nesterov = self._settings().values()
         if weight_decay:
             todo = [(i, p, g + weight_decay * p) for i, p, g in todo]
@@ -260,7 +263,7 @@ class Adam(_Optimizer):
         if not max(settings["beta1"], settings["beta2"]) < 1:
             raise ValueError(f"Adam: betas must be below 1, got {settings['beta1']} and {settings['beta2']}")
 
-    def _changes(self, todo):
+    def _changes(self, todo: Todo) -> Changes:
         lr, beta1, beta2, eps, weight_decay = self._settings().values()
         all_m, all_v, all_t, changes = list(self.m), list(self.v), list(self.t), []
         for i, p, g in todo:

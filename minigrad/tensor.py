@@ -267,13 +267,15 @@ class Tensor:
 
     # Towards NumPy and Python.
 
-    def __array__(self, dtype: DTypeLike | None = None, copy: bool | None = None) -> np.ndarray:
-        if self._requires_grad:
-            raise TypeError(
-                f"NumPy was given {self.label}, and its result would have no gradient: use minigrad's function of "
-                "that name (minigrad.stack joins a list of tensors), or .data where no gradient is wanted"
-            )
-        return np.array(self.data, dtype=dtype, copy=copy)
+    if not TYPE_CHECKING:  # type checkers would take a Tensor for an array, and `array + t` for one, too
+
+        def __array__(self, dtype: DTypeLike | None = None, copy: bool | None = None) -> np.ndarray:
+            if self._requires_grad:
+                raise TypeError(
+                    f"NumPy was given {self.label}, and its result would have no gradient: use minigrad's function of "
+                    "that name (minigrad.stack joins a list of tensors), or .data where no gradient is wanted"
+                )
+            return np.array(self.data, dtype=dtype, copy=copy)
 
     def __array_ufunc__(self, ufunc: np.ufunc, kind: str, *inputs: Any, **settings: Any) -> Any:
         return interop.array_ufunc(ufunc, kind, inputs, settings)
