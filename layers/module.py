@@ -6,12 +6,12 @@ import reprlib
 import weakref
 from collections import deque
 from collections.abc import Callable, Iterator, Mapping
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, TypeVar, overload
 
 import numpy as np
 
 from minigrad import Tensor
-from minigrad.extend import array_of, mark_changed
+from minigrad.extend import array_of, convert, mark_changed
 
 from .files import MAX_BYTES, load_arrays, save_arrays
 
@@ -20,6 +20,8 @@ if TYPE_CHECKING:
 
     from numpy.typing import ArrayLike, DTypeLike
 
+
+M = TypeVar("M", bound="Module")
 
 _CONTAINERS = (list, tuple, set, frozenset, dict, deque)
 
@@ -48,24 +50,24 @@ class Parameter(Tensor):
             outermost module (of several, the first one), or where it stood last if its modules are gone.
     """
 
-    __slots__ = ("_holders",)
+    __slots__ = ("_given_name", "_holders")
 
     def __init__(self, data: ArrayLike, dtype: DTypeLike | None = None, name: str | None = None) -> None:
         super().__init__(data, requires_grad=True, dtype=dtype, name=name)
 
     @property
     def name(self) -> str | None:
-        name = Tensor.name.__get__(self)
+        name = self._given_name
         return _path_to(self) or name if name is None or isinstance(name, _Path) else name
 
     @name.setter
     def name(self, name: str | None) -> None:
-        Tensor.name.__set__(self, name)
+        self._given_name = name
 
     def _stands_at(self, path: str) -> None:
         """Remember the path for when all its modules are gone, unless the parameter was given a name."""
-        if isinstance(Tensor.name.__get__(self), (_Path, type(None))):
-            self.name = _Path(path)
+        if self._given_name is None or isinstance(self._given_name, _Path):
+            self._given_name = _Path(path)
 
 
 class Module:
@@ -168,9 +170,11 @@ class Module:
         buffers = ((name, getattr(self, name, None)) for name in self._buffers)
         return [(name, array) for name, array in buffers if array is not None]
 
-    def _walk(self, path: str = "", **how: bool) -> Iterator[tuple[str, Module]]:
+    def _walk(
+        self, path: str = "", *, children_first: bool = False, every_path: bool = False
+    ) -> Iterator[tuple[str, Module]]:
         """``_tree``, with an error for modules and parameters that it doesn't find."""
-        for path_below, module in self._tree(path, **how):
+        for path_below, module in self._tree(path, children_first=children_first, every_path=every_path):
             module._refuse_containers()
             yield path_below, module
 
@@ -187,8 +191,9 @@ class Module:
             yield path, self
         for name, child in self._own(Module):
             if id(child) not in seen:
-                how = {"children_first": children_first, "every_path": every_path, "seen": seen}
-                yield from child._tree(_join(path, name), **how)
+                yield from child._tree(
+                    _join(path, name), children_first=children_first, every_path=every_path, seen=seen
+                )
         if children_first:
             yield path, self
         if every_path:
@@ -199,7 +204,7 @@ class Module:
             if isinstance(value, _CONTAINERS):
                 _refuse_container(self, name, value)
 
-    def apply(self, fn: Callable[[Module], Any]) -> Module:
+    def apply(self: M, fn: Callable[[Module], Any]) -> M:
         """Call ``fn`` on every module below this one and last on this one; returns the module.
 
         Once on each, also where it is used twice: ``fn`` may halve a weight. (PyTorch calls it again for a module
@@ -211,13 +216,13 @@ class Module:
             fn(module)
         return self
 
-    def train(self, mode: bool = True) -> Module:
+    def train(self: M, mode: bool = True) -> M:
         """Put this module and all below it into training mode (or evaluation, if ``mode`` is False)."""
         for module in self.modules():
             module.training = bool(mode)
         return self
 
-    def eval(self) -> Module:
+    def eval(self: M) -> M:
         """Put this module and all below it into evaluation mode: Dropout drops nothing, and BatchNorm normalizes
         with its running statistics instead of the batch's."""
         return self.train(False)
@@ -227,13 +232,13 @@ class Module:
         for parameter in self.parameters():
             parameter.zero_grad()
 
-    def requires_grad_(self, requires_grad: bool = True) -> Module:
+    def requires_grad_(self: M, requires_grad: bool = True) -> M:
         """Freeze (False) or unfreeze all parameters."""
         for parameter in self.parameters():
             parameter.requires_grad = requires_grad
         return self
 
-    def astype(self, dtype: DTypeLike) -> Module:
+    def astype(self: M, dtype: DTypeLike) -> M:
         """Convert parameters, their gradients and floating buffers in place, and return the module.
 
         Raises:
@@ -243,9 +248,7 @@ class Module:
         if dtype.kind != "f":
             raise TypeError(f"astype({dtype}): parameters have gradients, so their dtype must be floating")
         for parameter in self.parameters():
-            parameter._data = parameter._data.astype(dtype)
-            if parameter.grad is not None:
-                parameter.grad = parameter.grad.astype(dtype)
+            convert(parameter, dtype)
         for module in self.modules():
             for name, buffer in module._own_buffers():
                 if buffer.dtype.kind == "f":
@@ -356,12 +359,16 @@ class Sequential(Module):
     def __len__(self) -> int:
         return len(list(self.children()))
 
+    @overload
+    def __getitem__(self, position: int) -> Module: ...
+    @overload
+    def __getitem__(self, position: slice) -> Sequential: ...
     def __getitem__(self, position: int | slice) -> Module:
-        found = list(self.children())[position]
+        modules = list(self.children())
         if not isinstance(position, slice):
-            return found
+            return modules[position]
         part = Sequential()
-        part.__setstate__({str(number): module for number, module in enumerate(found)})
+        part.__setstate__({str(number): module for number, module in enumerate(modules[position])})
         return part
 
 

@@ -12,12 +12,12 @@ from __future__ import annotations
 import bisect
 import itertools
 from dataclasses import dataclass, field
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
 from ..tensor import Tensor
-from .text import OP, figure, is_numeric, norm, one_line, shown_array, shown_name
+from .text import OP, is_numeric, norm, one_line, short_number, shown_array, shown_name
 
 if TYPE_CHECKING:
     from .tape import Tape
@@ -47,7 +47,7 @@ class Card:
     grads: list[str] = field(default_factory=list)  # lines about the gradient
     position: int = -1  # of an operation, its place on the tape
     tensor: Tensor | None = None
-    value: np.ndarray | None = None
+    value: np.ndarray = field(default_factory=lambda: np.empty(0))
     label: str = ""  # the shape, written where its lines start
     column: int = 0
     rank: float = 0  # from the top of the column
@@ -88,14 +88,14 @@ class Graph:
     height: float = 0
 
 
-def numbers(array: np.ndarray) -> list[str]:
+def value_lines(array: np.ndarray) -> list[str]:
     """The values of an array of at most 6, a line for each row; of a larger one, or of other things, nothing."""
     array = np.asarray(array)
     if array.size > 6 or array.ndim > 2 or not is_numeric(array):
         return []
     if array.ndim == 0:
-        return [figure(array[()])]
-    rows = [[figure(value) for value in row] for row in np.atleast_2d(array)]
+        return [short_number(array[()])]
+    rows = [[short_number(value) for value in row] for row in np.atleast_2d(array)]
     width = max((len(cell) for row in rows for cell in row), default=0) if len(rows) > 1 else 0
     return ["[" + ", ".join(cell.rjust(width) for cell in row) + "]" for row in rows]
 
@@ -107,7 +107,7 @@ def aligned(lines: list[str]) -> list[str]:
 
 def gradient_text(array: np.ndarray) -> list[str]:
     """What a card says of a gradient: a small one's values, a large one's norm."""
-    first, *others = numbers(array) or [""]
+    first, *others = value_lines(array) or [""]
     return aligned([f"grad {first}", *(f"     {line}" for line in others)]) if first else [f"|grad| {norm(array):.2g}"]
 
 
@@ -123,11 +123,11 @@ def make_graph(tape: Tape, values: bool, grads: dict[int, list[list[str]]], max_
     edges: list[Edge] = []
     results = {id(result) for result in tape.results}
 
-    def add_card(x, kind: str, **more) -> Card:
+    def add_card(x: object, kind: str, **more: Any) -> Card:
         array, name = shown_array(x), shown_name(tape, x)
         lines = [one_line(name, NAME, tail=12)]
-        if values and numbers(array) != [name]:  # a constant is called by its value
-            lines += numbers(array)
+        if values and value_lines(array) != [name]:  # a constant is called by its value
+            lines += value_lines(array)
         texts = grads.get(id(x), [])
         card = Card(kind, name=name, lines=lines, grads=texts[-1] if texts else [], **more)
         card.tensor, card.value = (x if isinstance(x, Tensor) else None), array
@@ -166,7 +166,7 @@ def arrange(graph: Graph, max_width: float) -> None:
         columns[card.column].append(card)
     order(columns)
     place(columns)
-    breaks = stack(columns, max_width)
+    breaks = break_into_bands(columns, max_width)
     graph.width = max((straight_end(column) for column in columns), default=0)
     graph.height = max((card.y + card.height / 2 for column in columns for card in column), default=0)
     ends = [straight_end(column) for column in columns]
@@ -197,19 +197,19 @@ def route(edge: Edge, lines: dict[tuple[int, int], Card]) -> list[Card]:
 
 def order(columns: list[list[Card]]) -> None:
     """Sort each column so that few lines cross: by the mean rank of a card's neighbours, in several sweeps."""
-    number(columns)
+    number_ranks(columns)
     best, fewest = [list(column) for column in columns], crossings(columns)
     for sweep in range(12):
         forward = sweep % 2 == 0
         for column in columns if forward else reversed(columns):
             column.sort(key=mean_rank_before if forward else mean_rank_after)
-            number([column])
+            number_ranks([column])
         if (count := crossings(columns)) < fewest:
             best, fewest = [list(column) for column in columns], count
     columns[:] = best
 
 
-def number(columns: list[list[Card]]) -> None:
+def number_ranks(columns: list[list[Card]]) -> None:
     for column in columns:
         for rank, card in enumerate(column):
             card.rank = rank
@@ -279,7 +279,7 @@ def spread(wanted: list[float], heights: list[float], pulls: list[float]) -> lis
     return [shift + top + height / 2 for shift, top, height in zip(shifts, tops, heights, strict=True)]
 
 
-def stack(columns: list[list[Card]], max_width: float) -> dict[int, tuple[float, float]]:
+def break_into_bands(columns: list[list[Card]], max_width: float) -> dict[int, tuple[float, float]]:
     """Move columns that go beyond ``max_width`` into bands below.
 
     Returns, for each column that begins a later band, where the lines that come from above end their straight part

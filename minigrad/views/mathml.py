@@ -48,26 +48,26 @@ def typeset(part: str) -> str:
             with warnings.catch_warnings():
                 warnings.simplefilter("ignore")  # a rule in words may be odd Python
                 expression = ast.parse(" ".join(words[:end]), mode="eval").body
-            formula = f"<math displaystyle='true'><mrow>{name(left)}<mo>=</mo>{math(expression)[0]}</mrow></math>"
+            shown = f"<math displaystyle='true'><mrow>{symbol(left)}<mo>=</mo>{formula(expression)[0]}</mrow></math>"
         except (SyntaxError, ValueError, RecursionError, MemoryError):  # the last two: nested too deeply
             continue
-        return " ".join([formula, *map(escape, words[end:])])
+        return " ".join([shown, *map(escape, words[end:])])
     return escape(part)
 
 
-def name(text: str) -> str:
+def symbol(text: str) -> str:
     if text.startswith("d_"):
-        return f"<mfrac><mrow><mi>&part;</mi><mi>L</mi></mrow><mrow><mi>&part;</mi>{name(text[2:])}</mrow></mfrac>"
+        return f"<mfrac><mrow><mi>&part;</mi><mi>L</mi></mrow><mrow><mi>&part;</mi>{symbol(text[2:])}</mrow></mfrac>"
     if text.endswith("_hat"):
         return f"<mover><mi>{escape(text[:-4])}</mi><mo>^</mo></mover>"
     return f"<mi>{escape(text)}</mi>"
 
 
-def math(node: ast.expr) -> tuple[str, int]:
+def formula(node: ast.expr) -> tuple[str, int]:  # noqa: C901  a case for each kind of expression, none inside another
     """MathML of an expression, and how tightly it holds together. Raises ValueError for what it doesn't know."""
     match node:
         case ast.Name(id=text):
-            return name(text), ATOM
+            return symbol(text), ATOM
         case ast.Constant(value=int() | float() as value):
             return f"<mn>{value}</mn>", ATOM
         case ast.Attribute(value=value, attr="T"):
@@ -75,9 +75,9 @@ def math(node: ast.expr) -> tuple[str, int]:
         case ast.UnaryOp(op=ast.USub(), operand=value):
             return f"<mo>&minus;</mo>{hold(value, PRODUCT)}", PRODUCT
         case ast.BinOp(left=left, op=ast.Div(), right=right):
-            return f"<mfrac><mrow>{math(left)[0]}</mrow><mrow>{math(right)[0]}</mrow></mfrac>", POWER
+            return f"<mfrac><mrow>{formula(left)[0]}</mrow><mrow>{formula(right)[0]}</mrow></mfrac>", POWER
         case ast.BinOp(left=left, op=ast.Pow(), right=right):
-            return f"<msup>{hold(left, ATOM)}<mrow>{math(right)[0]}</mrow></msup>", POWER
+            return f"<msup>{hold(left, ATOM)}<mrow>{formula(right)[0]}</mrow></msup>", POWER
         case ast.BinOp(left=left, op=ast.Add() | ast.Sub() as op, right=right):
             return f"{hold(left, SUM)}<mo>{SYMBOLS[type(op)]}</mo>{hold(right, PRODUCT)}", SUM
         case ast.BinOp(left=left, op=ast.Mult() | ast.MatMult() as op, right=right):
@@ -86,15 +86,15 @@ def math(node: ast.expr) -> tuple[str, int]:
             pairs = zip(ops, others, strict=True)
             return hold(left, SUM) + "".join(f"<mo>{SYMBOLS[type(op)]}</mo>{hold(x, SUM)}" for op, x in pairs), 0
         case ast.Call(func=ast.Name(id="sqrt"), args=[x], keywords=[]):
-            return f"<msqrt>{math(x)[0]}</msqrt>", ATOM
+            return f"<msqrt>{formula(x)[0]}</msqrt>", ATOM
         case ast.Call(func=ast.Name(id="sum"), args=[x], keywords=[]):
-            return f"<mo>&sum;</mo><mo>(</mo>{math(x)[0]}<mo>)</mo>", ATOM
+            return f"<mo>&sum;</mo><mo>(</mo>{formula(x)[0]}<mo>)</mo>", ATOM
         case ast.Call(func=ast.Name(id=text), args=args, keywords=[]):
-            return f"<mi>{escape(text)}</mi><mo>(</mo>{'<mo>,</mo>'.join(math(x)[0] for x in args)}<mo>)</mo>", ATOM
+            return f"<mi>{escape(text)}</mi><mo>(</mo>{'<mo>,</mo>'.join(formula(x)[0] for x in args)}<mo>)</mo>", ATOM
     raise ValueError(f"no MathML for {ast.dump(node)}")
 
 
 def hold(node: ast.expr, tightly: int) -> str:
     """The expression, in parentheses if it holds together less tightly than what it stands in."""
-    text, held = math(node)
+    text, held = formula(node)
     return f"<mrow>{text}</mrow>" if held >= tightly else f"<mrow><mo>(</mo>{text}<mo>)</mo></mrow>"

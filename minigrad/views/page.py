@@ -8,7 +8,7 @@ import json
 import os
 from html import escape
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
@@ -20,13 +20,13 @@ from .text import (
     LEGEND,
     NAME,
     OP,
-    figure,
     is_numeric,
     letters,
     norm,
     one_line,
     rows,
     rule_of,
+    short_number,
     shown_name,
     steps,
 )
@@ -62,7 +62,7 @@ def to_html(tape: Tape, path: str | os.PathLike, gradient: ArrayLike | None) -> 
         )
     back, totals, texts = walk_back(tape, gradient)
     graph = make_graph(tape, values=True, grads=texts)
-    content = json.dumps(describe(tape, graph, back, totals)).replace(
+    content = json.dumps(page_content(tape, graph, back, totals)).replace(
         "<", "\\u003c"
     )  # "</script>" would end the script
     page = Path(__file__).with_name("page.html").read_text(encoding="utf-8")
@@ -94,21 +94,21 @@ def walk_back(tape: Tape, gradient: ArrayLike | None) -> tuple[list[dict], dict,
         totals[id(tape.result)] = first_gradient(tape.result, gradient)
         texts[id(tape.result)] = [gradient_text(totals[id(tape.result)])]
     for step in steps(tape, gradient, into_grad=False):
-        record = {"entry": step.number - 1 - tape.part.start, "gradient": picture(step.gradient)}
-        record |= {"card": id(step.tensor), "text": gradient_text(step.gradient), "sent": []}
-        texts.setdefault(id(step.tensor), []).append(record["text"])
+        shown: dict[str, Any] = {"entry": step.number - 1 - tape.part.start, "gradient": picture(step.gradient)}
+        shown |= {"card": id(step.tensor), "text": gradient_text(step.gradient), "sent": []}
+        texts.setdefault(id(step.tensor), []).append(shown["text"])
         for sent, added in zip(step.sent, step.added, strict=True):
             key, text = id(sent.tensor), gradient_text(sent.total)
             texts.setdefault(key, []).append(text)
             totals[key] = sent.total
             gradients = {"gradient": picture(sent.gradient), "total": picture(sent.total)}
-            record["sent"].append({"card": key, "text": text, "added": added, **gradients})
+            shown["sent"].append({"card": key, "text": text, "added": added, **gradients})
         if step.number - 1 in tape.part:
-            back.append(record)
+            back.append(shown)
     return back, totals, texts
 
 
-def describe(tape: Tape, graph: Graph, back: list[dict], totals: dict[int, np.ndarray]) -> dict:
+def page_content(tape: Tape, graph: Graph, back: list[dict], totals: dict[int, np.ndarray]) -> dict:
     """What the page's script shows: each card, each entry in order, each step back, and the gradients in the end."""
     number = {card: i for i, card in enumerate(graph.cards)}
     by_tensor = {id(card.tensor): i for i, card in enumerate(graph.cards) if card.kind != "constant"}
@@ -116,8 +116,8 @@ def describe(tape: Tape, graph: Graph, back: list[dict], totals: dict[int, np.nd
     for edge in graph.edges:
         inputs[number[edge.target]].append(number[edge.source])
     for step in back:
-        for record in (step, *step["sent"]):
-            record["card"] = by_tensor[record["card"]]
+        for part in (step, *step["sent"]):
+            part["card"] = by_tensor[part["card"]]
     entries = []
     for position, entry in zip(tape.part, tape, strict=True):
         card, name = by_tensor[id(tape.results[position])], shown_name(tape, tape.results[position])
@@ -149,7 +149,7 @@ def picture(array: np.ndarray) -> dict:
         array = array.astype(float)
     matrix = array.reshape(len(array) if array.ndim > 1 else 1, -1) if array.size else np.zeros((1, 0))
     if array.size <= 16 and matrix.shape[1] <= 8:
-        return {"shape": shape, "rows": [[figure(value) for value in row] for row in matrix]}
+        return {"shape": shape, "rows": [[short_number(value) for value in row] for row in matrix]}
     firsts = [np.unique(np.linspace(0, n, min(n, CELLS), endpoint=False, dtype=int)) for n in matrix.shape]
     counts = [np.diff([*first, n]) for first, n in zip(firsts, matrix.shape, strict=True)]
     with np.errstate(all="ignore"):  # a map of infinities and nans is worth seeing, too

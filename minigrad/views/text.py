@@ -5,7 +5,7 @@ from __future__ import annotations
 import re
 from collections.abc import Iterator
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, NamedTuple
+from typing import TYPE_CHECKING, Any, NamedTuple
 
 import numpy as np
 
@@ -145,7 +145,7 @@ def letters(entry: Entry, inputs: list[str], result: str) -> str:
     return ", ".join(f"{letter} is {name}" for letter, name in pairs)
 
 
-def figure(value: float) -> str:
+def short_number(value: Any) -> str:
     """A number with four digits, an integer with all it has."""
     return f"{value + 0.0:.4g}" if isinstance(value, (float, np.floating)) else str(value)  # + 0.0: not "-0"
 
