@@ -30,8 +30,8 @@ def save_arrays(path: str | os.PathLike, arrays: Mapping[str, ArrayLike]) -> Non
         OSError: ``path`` is a folder or a device.
         TypeError: an array of Python objects, which only pickle could store.
     """
-    arrays = {name: np.asarray(array) for name, array in arrays.items()}
-    for name, array in arrays.items():
+    plain = {name: np.asarray(array) for name, array in arrays.items()}
+    for name, array in plain.items():
         if array.dtype.hasobject:
             raise TypeError(f"{path}: can't save {name}, an array of Python objects: give numbers or strings")
     target = os.path.realpath(path)
@@ -46,7 +46,7 @@ def save_arrays(path: str | os.PathLike, arrays: Mapping[str, ArrayLike]) -> Non
     try:
         with open(temporary, "xb", opener=functools.partial(os.open, mode=0o666 if mode is None else mode)) as file:
             with zipfile.ZipFile(file, "w") as archive:
-                for name, array in arrays.items():
+                for name, array in plain.items():
                     with archive.open(f"{name}.npy", "w", force_zip64=True) as member:
                         np.lib.format.write_array(member, array, version=(1, 0), allow_pickle=False)
             file.flush()

@@ -46,7 +46,7 @@ def cross_entropy(logits: Operand, targets: Operand) -> Tensor:
     totals = exponentials.sum(1, keepdims=True)
     loss = (np.log(totals[:, 0]) - centered[rows, labels]).sum() / n
 
-    def d_logits(g, exponentials, totals):
+    def d_logits(g: np.ndarray, exponentials: np.ndarray, totals: np.ndarray) -> np.ndarray:
         d = exponentials / totals
         d[rows, labels] -= 1
         d *= g / n

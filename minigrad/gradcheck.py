@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from typing import Any
 
 import numpy as np
@@ -99,9 +99,9 @@ def gradcheck_module(module: Any, *inputs: Any) -> bool:
         for now, before in attributes:
             now.clear()
             now.update(before)
-        for buffer, before in buffers:
+        for buffer, values in buffers:
             if buffer.flags.writeable:
-                buffer[...] = before
+                buffer[...] = values
         for generator, state in zip(generators, states, strict=True):
             generator.bit_generator.state = state
 
@@ -148,7 +148,15 @@ def _jacobians_by_tape(fn: Callable, inputs: tuple, checked: Any, values: list) 
     return jacobians
 
 
-def _problems_with_random_gradients(fn, inputs, checked, values, by_differences, atol, rtol) -> list[str]:
+def _problems_with_random_gradients(
+    fn: Callable[..., Any],
+    inputs: tuple[Any, ...],
+    checked: dict[int, Tensor],
+    values: list[np.ndarray],
+    by_differences: dict[int, list[np.ndarray]],
+    atol: float,
+    rtol: float,
+) -> list[str]:
     """Reports on ``backward(g)`` where it is not g times the Jacobian: for each output the first that goes wrong."""
     rng = np.random.default_rng(0)
     problems = []
@@ -181,7 +189,14 @@ def _parts(checked: dict[int, Tensor]) -> Iterator[tuple[dict[int, Tensor], str]
             yield rest, f", while input {position} requires no gradient"
 
 
-def _gradients_with(needing, fn, inputs, checked, output, g) -> dict[int, np.ndarray]:
+def _gradients_with(
+    needing: Iterable[int],
+    fn: Callable[..., Any],
+    inputs: tuple[Any, ...],
+    checked: dict[int, Tensor],
+    output: int,
+    g: np.ndarray,
+) -> dict[int, np.ndarray]:
     """What ``backward(g)`` from one output gives the inputs, if only those in ``needing`` require a gradient."""
     try:
         for i, x in checked.items():
@@ -194,7 +209,9 @@ def _gradients_with(needing, fn, inputs, checked, output, g) -> dict[int, np.nda
     return {i: np.zeros(x.shape) if d is None else d for (i, x), d in zip(checked.items(), arrived, strict=True)}
 
 
-def _compare_products(label, d, g, jacobian, atol, rtol) -> list[str]:
+def _compare_products(
+    label: str, d: np.ndarray, g: np.ndarray, jacobian: np.ndarray, atol: float, rtol: float
+) -> list[str]:
     """A report on the gradient that came of ``backward(g)``, as a list that is empty if it is g times the Jacobian."""
     expected = g.ravel() @ jacobian
     allowed = abs(g).ravel() @ (atol + rtol * abs(jacobian))
@@ -253,7 +270,15 @@ def _jacobian_by_differences(fn: Callable, inputs: tuple, x: Tensor, eps: float,
     return jacobian
 
 
-def _compare(label, analytic, numeric, x_shape, y_shape, atol, rtol) -> list[str]:
+def _compare(
+    label: str,
+    analytic: np.ndarray,
+    numeric: np.ndarray,
+    x_shape: tuple[int, ...],
+    y_shape: tuple[int, ...],
+    atol: float,
+    rtol: float,
+) -> list[str]:
     """A report on one input and output, as a list that is empty if they agree."""
     excess = np.abs(analytic - numeric) - (atol + rtol * np.abs(numeric))
     excess[np.isnan(excess)] = np.inf

@@ -5,6 +5,8 @@ import configparser
 import re
 from pathlib import Path
 
+import pytest
+
 import minigrad
 
 ROOT = Path(__file__).parents[1]
@@ -28,3 +30,9 @@ def test_the_distribution_has_a_name_of_its_own_which_the_readme_tells():
     name = METADATA["metadata"]["name"]
     assert name != "minigrad"  # which is another project's
     assert f"`{name}`" in (ROOT / "README.md").read_text(encoding="utf-8")
+
+
+@pytest.mark.parametrize("package", ["minigrad", "layers"])
+def test_type_checkers_are_told_that_a_package_has_types_also_where_it_is_installed(package):
+    assert "py.typed" in METADATA["options.package_data"][package]
+    assert (ROOT / package / "py.typed").exists()

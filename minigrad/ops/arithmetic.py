@@ -92,15 +92,15 @@ def matmul(x: Operand, y: Operand) -> Tensor:
     # With x as a row and y as a column, every case is the product of two (stacks of) matrices.
     row, column = a.ndim == 1, b.ndim == 1
 
-    def as_matrices(g):
+    def as_matrices(g: np.ndarray) -> np.ndarray:
         g = np.expand_dims(g, -1) if column else g
         return np.expand_dims(g, -2) if row else g
 
-    def d_x(g, a, b):
+    def d_x(g: np.ndarray, a: np.ndarray, b: np.ndarray) -> np.ndarray:
         d = as_matrices(g) @ (b[None] if column else b.swapaxes(-1, -2))
         return d[..., 0, :] if row else d
 
-    def d_y(g, a, b):
+    def d_y(g: np.ndarray, a: np.ndarray, b: np.ndarray) -> np.ndarray:
         d = (a[:, None] if row else a.swapaxes(-1, -2)) @ as_matrices(g)
         return d[..., 0] if column else d
 

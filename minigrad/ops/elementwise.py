@@ -62,7 +62,7 @@ def sigmoid(x: Operand) -> Tensor:
     y = np.reciprocal(y, out=y if isinstance(y, np.ndarray) else None)
     y = narrow(y, a)
 
-    def d_x(g, y):
+    def d_x(g: np.ndarray, y: np.ndarray) -> np.ndarray:
         d = 1 - y
         d *= y  # in place where nobody else sees the array: a third of the memory
         d *= g
@@ -94,7 +94,7 @@ def minimum(x: Operand, y: Operand) -> Tensor:
     return record("minimum", value, (x, y), vjps, "d_x = g * (x < y), d_y = g * (y < x), half each if x == y", (a, b))
 
 
-def _share(g, loses, a, b):
+def _share(g: np.ndarray, loses: np.ndarray, a: np.ndarray, b: np.ndarray) -> np.ndarray:
     return np.where(np.equal(a, b), g / 2, g * ~loses)
 
 

@@ -9,6 +9,8 @@ float16 is added up in float32, as PyTorch does and NumPy only in ``mean``: 70,0
 from __future__ import annotations
 
 import math
+from collections.abc import Callable
+from typing import Any
 
 import numpy as np
 
@@ -26,7 +28,7 @@ def sum(x: Operand, axis: Axis = None, keepdims: bool = False) -> Tensor:
     value = _add_up(np.sum, a, axis=axis, keepdims=keepdims)
     shape = a.shape
 
-    def d_x(g):
+    def d_x(g: np.ndarray) -> np.ndarray:
         return np.broadcast_to(_restore(g, axis, len(shape)), shape)
 
     return record("sum", value, (x,), (d_x,), "d_x = g, to every term of the sum", ())
@@ -39,7 +41,7 @@ def mean(x: Operand, axis: Axis = None, keepdims: bool = False) -> Tensor:
     value = np.mean(a, axis=axis, keepdims=keepdims)
     shape, n = a.shape, _count(a, axis) or 1  # a mean of nothing sends its gradient nowhere
 
-    def d_x(g):
+    def d_x(g: np.ndarray) -> np.ndarray:
         return np.broadcast_to(_restore(wide(g) / n, axis, len(shape)), shape)
 
     return record("mean", value, (x,), (d_x,), "d_x = g / n, to every one of the n terms", ())
@@ -52,7 +54,7 @@ def var(x: Operand, axis: Axis = None, ddof: int = 0, keepdims: bool = False) ->
     value = _add_up(np.var, a, axis=axis, ddof=ddof, keepdims=keepdims)
     n = _count(a, axis)
 
-    def d_x(g, a):
+    def d_x(g: np.ndarray, a: np.ndarray) -> np.ndarray:
         centered = wide(a) - np.mean(wide(a), axis=axis, keepdims=True)
         return _restore(wide(g) * (2 / (n - ddof) if n > ddof else np.nan), axis, a.ndim) * centered
 
@@ -71,11 +73,11 @@ def min(x: Operand, axis: Axis = None, keepdims: bool = False) -> Tensor:
     return _extreme("min", np.min, x, axis, keepdims)
 
 
-def _extreme(name, function, x, axis, keepdims):
+def _extreme(name: str, function: Callable[..., Any], x: Operand, axis: Axis, keepdims: bool) -> Tensor:
     a = np.asarray(array_of(x))
     value = function(a, axis=axis, keepdims=keepdims)
 
-    def d_x(g, a, value):
+    def d_x(g: np.ndarray, a: np.ndarray, value: np.ndarray) -> np.ndarray:
         attained = a == _restore(value, axis, a.ndim)
         with np.errstate(divide="ignore", invalid="ignore"):  # no element equals a nan, so each gets 0 / 0
             share = _restore(g, axis, a.ndim) / attained.sum(axis=axis, keepdims=True)
@@ -92,7 +94,7 @@ def softmax(x: Operand, axis: int = -1) -> Tensor:
     y = y / np.sum(y, axis=axis, keepdims=True)
     y = narrow(y, a)
 
-    def d_x(g, y):
+    def d_x(g: np.ndarray, y: np.ndarray) -> np.ndarray:
         return wide(y) * (g - np.sum(g * wide(y), axis=axis, keepdims=True))
 
     return record("softmax", y, (x,), (d_x,), "d_x = y * (g - sum(g * y))", (y,))
@@ -107,31 +109,31 @@ def log_softmax(x: Operand, axis: int = -1) -> Tensor:
         y = centered - np.log(np.sum(np.exp(centered), axis=axis, keepdims=True))
     y = narrow(y, a)
 
-    def d_x(g, y):
+    def d_x(g: np.ndarray, y: np.ndarray) -> np.ndarray:
         return g - np.exp(wide(y)) * np.sum(wide(g), axis=axis, keepdims=True)
 
     return record("log_softmax", y, (x,), (d_x,), "d_x = g - softmax(x) * sum(g)", (y,))
 
 
-def _below_the_largest(a, axis):
+def _below_the_largest(a: np.ndarray, axis: int) -> np.ndarray:
     """x - max(x), to compute exponentials from; along an axis of length 0, as empty as x."""
     a = wide(a)
     return a - np.max(a, axis=axis, keepdims=True, initial=-np.inf)
 
 
-def _add_up(function, a, **arguments):
+def _add_up(function: Callable[..., Any], a: np.ndarray, **arguments: Any) -> np.ndarray:
     """A sum or variance of NumPy, float16 in float32 on the way."""
     if a.dtype.char != "e":
         return function(a, **arguments)
     return narrow(function(a, dtype=np.float32, **arguments), a)
 
 
-def _restore(g, axis, ndim):
+def _restore(g: np.ndarray, axis: Axis, ndim: int) -> np.ndarray:
     """Put the reduced axes back with length 1, so that ``g`` broadcasts against the input of ``ndim`` axes."""
     return g if axis is None or np.ndim(g) == ndim else np.expand_dims(g, axis)
 
 
-def _count(a, axis):
+def _count(a: np.ndarray, axis: Axis) -> int:
     """How many values go into one result."""
     if axis is None:
         return a.size

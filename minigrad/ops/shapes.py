@@ -87,7 +87,7 @@ def getitem(x: Operand, index: Any) -> Tensor:
     value = a[parts]
     shape = a.shape
 
-    def d_x(g):
+    def d_x(g: np.ndarray) -> np.ndarray:
         d = np.zeros(shape, g.dtype)
         if basic:
             d[parts] = g
@@ -99,7 +99,7 @@ def getitem(x: Operand, index: Any) -> Tensor:
     return record("getitem", value, (x,), (d_x,), rule, (), view_of=x if basic else None)
 
 
-def _copied(i):
+def _copied(i: Any) -> Any:
     """A part of an index as an array of its own, if it has several places. An empty list names no place: integers."""
     if not isinstance(i, (Tensor, np.ndarray, list, tuple)):
         return i
@@ -107,7 +107,7 @@ def _copied(i):
     return places if places.size or isinstance(i, (Tensor, np.ndarray)) else places.astype(np.intp)
 
 
-def _is_int(i):
+def _is_int(i: Any) -> bool:
     return isinstance(i, (int, np.integer)) and not isinstance(i, bool)
 
 

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
@@ -64,7 +64,7 @@ def gradients(tape: Tape) -> dict[int, list[list[str]]]:
     return texts
 
 
-def write(ax: Axes, x: float, y: float, text: str, size: float, **style) -> None:
+def write(ax: Axes, x: float, y: float, text: str, size: float, **style: Any) -> None:
     """Text as it is: a name such as ``$x`` is no formula."""
     style = {"ha": "center", "va": "center", "family": "monospace", "zorder": 3, "parse_math": False, **style}
     ax.text(x, y, text, size=size, **style)

@@ -5,7 +5,7 @@ from __future__ import annotations
 import copy
 import itertools
 from collections.abc import Iterator
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, overload
 
 import numpy as np
 
@@ -48,6 +48,10 @@ class Tape:
     def __iter__(self) -> Iterator[Entry]:
         return (self.entries[position] for position in self.part)
 
+    @overload
+    def __getitem__(self, position: int) -> Entry: ...
+    @overload
+    def __getitem__(self, position: slice) -> Tape: ...
     def __getitem__(self, position: int | slice) -> Entry | Tape:
         """One entry, or for a slice (without a stride) the part of the tape that it selects."""
         if not isinstance(position, slice):
