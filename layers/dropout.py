@@ -4,9 +4,8 @@ from __future__ import annotations
 
 import numpy as np
 
-from minigrad import Tensor
+from minigrad import Tensor, multiply
 from minigrad.extend import Operand, array_of
-from minigrad.ops import multiply
 
 from .linear import Rng
 from .module import Module

@@ -224,7 +224,7 @@ class Tensor:
     def maximum(self, y: Operand) -> Tensor: return ops.maximum(self, y)
     def minimum(self, y: Operand) -> Tensor: return ops.minimum(self, y)
     def matmul(self, y: Operand) -> Tensor: return ops.matmul(self, y)
-    def clip(self, min: Any = None, max: Any = None) -> Tensor: return ops.clip(self, min, max)
+    def clip(self, min: Operand | None = None, max: Operand | None = None) -> Tensor: return ops.clip(self, min, max)
     @numpy_words
     def sum(self, axis: Axis = None, keepdims: bool = False) -> Tensor: return ops.sum(self, axis, keepdims)
     @numpy_words
@@ -241,7 +241,7 @@ class Tensor:
     @numpy_words
     def log_softmax(self, axis: int = -1) -> Tensor: return ops.log_softmax(self, axis)
     def reshape(self, *shape: Any) -> Tensor: return ops.reshape(self, *shape)
-    def transpose(self, *axes: Any) -> Tensor: return ops.transpose(self, *axes)
+    def transpose(self, *axes: int | tuple[int, ...] | None) -> Tensor: return ops.transpose(self, *axes)
     def swapaxes(self, axis1: int, axis2: int) -> Tensor: return ops.swapaxes(self, axis1, axis2)
     @numpy_words
     def expand_dims(self, axis: int | tuple[int, ...]) -> Tensor: return ops.expand_dims(self, axis)

@@ -115,7 +115,7 @@ def where(condition: Operand, x: Operand, y: Operand) -> Tensor:
     return record("where", value, (condition, x, y), vjps, rule, (chosen,))
 
 
-def clip(x: Operand, min: float | None = None, max: float | None = None) -> Tensor:
+def clip(x: Operand, min: Operand | None = None, max: Operand | None = None) -> Tensor:
     """x limited to [min, max]; the gradient passes inside the limits and at them.
 
     Raises:

@@ -24,7 +24,7 @@ def reshape(x: Operand, *shape: Any) -> Tensor:
     return record("reshape", value, (x,), (lambda g: g.reshape(old),), "d_x = g, reshaped back", (), view_of=x)
 
 
-def transpose(x: Operand, *axes: int | tuple[int, ...]) -> Tensor:
+def transpose(x: Operand, *axes: int | tuple[int, ...] | None) -> Tensor:
     """Axes in the given order, as ``transpose(x, 1, 0)`` or ``transpose(x, (1, 0))``; without one, reversed."""
     a = np.asarray(array_of(x))
     value = a.transpose(*axes)
