@@ -12,6 +12,7 @@ import pytest
 
 import minigrad as mg
 from minigrad import Tensor
+from minigrad.extend import convert
 
 
 def leaf(values, dtype=np.float64, name=None):
@@ -528,6 +529,7 @@ def test_a_pickled_tensor_knows_nothing_of_another_processs_clock():
 import pickle, sys
 import numpy as np
 from minigrad import Tensor
+from minigrad.extend import convert
 w = Tensor([1.0, 2.0], requires_grad=True)
 for _ in range(1000):
     w * w
@@ -577,3 +579,24 @@ def test_repr_shows_values_dtype_gradient_and_name(tensor, text):
 
 def test_repr_of_a_large_tensor_is_short():
     assert len(repr(leaf(np.zeros((1000, 1000))))) < 1000
+
+
+@pytest.mark.parametrize("data", [1.5, [1.5], [[1.0, 2.0], [3.0, 4.0]], np.zeros((0, 3))], ids=str)
+def test_convert_changes_the_dtype_of_a_tensor_and_its_gradient_in_place(data):
+    x = Tensor(data, requires_grad=True)
+    x.sum().backward()
+    convert(x, np.float32)
+    assert (x.data.dtype, x.grad.dtype, x.data.shape, x.grad.shape) == (*[np.float32] * 2, *[np.shape(data)] * 2)
+    np.testing.assert_array_equal(x.data, data)
+    (x * x).sum().backward()
+    np.testing.assert_array_equal(x.grad, 1 + 2 * np.asarray(data, np.float32))
+
+
+def test_a_converted_tensor_shares_no_memory_with_what_it_was_made_of():
+    whole = Tensor([1.0, 2.0, 3.0], requires_grad=True)
+    part = whole.detach()
+    convert(part, np.float64)
+    y = (whole * whole).sum()
+    part.data[...] = 0  # once its owner's memory
+    y.backward()
+    np.testing.assert_array_equal(whole.grad, [2, 4, 6])
