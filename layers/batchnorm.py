@@ -259,13 +259,13 @@ def _normalize_with_constants(
     scale, shift = scale_and_shift(running_mean, running_var, gamma, beta, eps)
     y = multiply_add(u, scale, shift, a.shape, channels_last)
 
-    def d_x(g, u, mean, std, scale):
+    def d_x(g: np.ndarray, u: np.ndarray, mean: np.ndarray, std: np.ndarray, scale: np.ndarray) -> np.ndarray:
         return multiply_add(channel_last(g, channels_last), scale, None, g.shape, channels_last)
 
-    def d_gamma(g, u, mean, std, scale):
+    def d_gamma(g: np.ndarray, u: np.ndarray, mean: np.ndarray, std: np.ndarray, scale: np.ndarray) -> np.ndarray:
         return channel_products(channel_last(g, channels_last), u - mean) / std  # sum(d_y * x_hat)
 
-    def d_beta(g, u, mean, std, scale):
+    def d_beta(g: np.ndarray, u: np.ndarray, mean: np.ndarray, std: np.ndarray, scale: np.ndarray) -> np.ndarray:
         return channel_sums(channel_last(g, channels_last))
 
     rule = "d_x = g * scale, d_gamma = sum(g * x_hat), d_beta = sum(g); the statistics are constants"

@@ -90,6 +90,9 @@ class _Joint:
 
     __slots__ = ("ds", "g", "needs", "vjp")
 
+    g: np.ndarray | None
+    ds: list[np.ndarray]
+
     def __init__(self, vjp: Callable, needs: list[bool]) -> None:
         self.vjp, self.needs, self.g = vjp, needs, None
 
