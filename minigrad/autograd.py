@@ -20,7 +20,8 @@ from typing import TYPE_CHECKING, Any, TypeVar
 import numpy as np
 
 from . import guards
-from .tensor import Tensor, new_tensor, to_array
+from .interop import to_array
+from .tensor import Tensor, new_tensor
 
 if TYPE_CHECKING:
     from numpy.typing import ArrayLike
@@ -98,13 +99,13 @@ class Entry:
 
     def _fit(self, d: Any, x: Tensor) -> np.ndarray:
         """The gradient in its input's shape and dtype; ValueError or TypeError if the vjp returned something else."""
-        position = next(i for i, other in enumerate(self.inputs) if other is x)
-        wanted = f"the vjp of '{self.op}' must return real numbers of shape {x.shape} for input {position}"
-        if not isinstance(d, ARRAY) or d.dtype.kind not in "fiub":
-            raise TypeError(f"{wanted}, got {d.dtype if isinstance(d, ARRAY) else type(d).__name__}")
-        extra = d.ndim - x.ndim
-        if extra < 0 or any(n not in (1, length) for n, length in zip(x.shape, d.shape[extra:], strict=True)):
-            raise ValueError(f"{wanted}, got shape {d.shape}")
+        real = isinstance(d, ARRAY) and d.dtype.kind in "fiub"
+        lengths = zip(x.shape[::-1], d.shape[::-1]) if real else ()  # noqa: B905  d may have more
+        if not real or d.ndim < x.ndim or any(n not in (1, length) for n, length in lengths):
+            position = next(i for i, other in enumerate(self.inputs) if other is x)
+            wanted = f"the vjp of '{self.op}' must return real numbers of shape {x.shape} for input {position}"
+            got = f"shape {d.shape}" if real else getattr(d, "dtype", type(d).__name__)
+            raise (ValueError if real else TypeError)(f"{wanted}, got {got}")
         return np.asarray(unbroadcast(d, x.shape), x.dtype)
 
 

@@ -11,6 +11,7 @@ from typing import TYPE_CHECKING, Any, TypeVar, Union
 import numpy as np
 
 from . import guards
+from .interop import Interop, to_array
 from .words import numpy_words
 
 if TYPE_CHECKING:
@@ -24,7 +25,7 @@ Axis = int | tuple[int, ...] | None
 T = TypeVar("T", bound="Tensor")
 
 
-class Tensor:
+class Tensor(Interop):
     """An n-dimensional array of which gradients can be asked.
 
     Args:
@@ -109,41 +110,10 @@ class Tensor:
             raise RuntimeError(f"{self.label} was computed from tensors that require gradients: use .detach()")
         self._requires_grad = bool(flag)
 
-    @property
-    def label(self) -> str:
-        """What error messages call this tensor: its name, or its kind and shape."""
-        return f"tensor '{self.name}'" if self.name else f"a tensor of shape {self.shape}"
-
-    @property
-    def shape(self) -> tuple[int, ...]:
-        """Lengths of the axes."""
-        return self._data.shape
-
-    @property
-    def ndim(self) -> int:
-        """Number of axes."""
-        return self._data.ndim
-
-    @property
-    def size(self) -> int:
-        """Number of values."""
-        return self._data.size
-
-    @property
-    def dtype(self) -> np.dtype:
-        """NumPy dtype of the values, and of the gradient."""
-        return self._data.dtype
-
     def _become_array(self) -> np.ndarray:
         """A single value may start as a NumPy scalar, which computes faster; nobody outside sees that."""
         self._data = np.asarray(self._data)
         return self._data
-
-    def item(self) -> float:
-        """The one value as a Python number, which has no gradient. Raises ValueError if there isn't exactly one."""
-        if self.size != 1:
-            raise ValueError(f"item() needs exactly one value, and {self.label} has {self.size}")
-        return self._data.item()
 
     def numpy(self) -> np.ndarray:
         """The array, the same as ``data``: no copy, and no gradient travels through it."""
@@ -261,52 +231,9 @@ class Tensor:
         if autograd.recording():
             advice = f"update it inside no_grad(), or write .data {symbol} ..."
             raise RuntimeError(f"{symbol} on {self.label}, a leaf that requires a gradient: {advice}")
-        self._data[...] = function(self, other)._data
+        self._become_array()[...] = function(self, other)._data
         guards.mark_changed([self])
         return self
-
-    # Towards NumPy and Python.
-
-    if not TYPE_CHECKING:  # type checkers would take a Tensor for an array, and `array + t` for one, too
-
-        def __array__(self, dtype: DTypeLike | None = None, copy: bool | None = None) -> np.ndarray:
-            if self._requires_grad:
-                raise TypeError(
-                    f"NumPy was given {self.label}, and its result would have no gradient: use minigrad's function of "
-                    "that name (minigrad.stack joins a list of tensors), or .data where no gradient is wanted"
-                )
-            return np.array(self.data, dtype=dtype, copy=copy)
-
-    def __array_ufunc__(self, ufunc: np.ufunc, kind: str, *inputs: Any, **settings: Any) -> Any:
-        return interop.array_ufunc(ufunc, kind, inputs, settings)
-
-    def __array_function__(self, function: Callable, types: Any, inputs: tuple, settings: dict[str, Any]) -> Any:
-        return interop.array_function(function, function.__name__, inputs, settings)
-
-    def __len__(self) -> int:
-        return len(self._data)
-
-    def __bool__(self) -> bool:
-        if self.size != 1:
-            advice = "ask with .data, as in (t.data > 0).all() or .any()"
-            raise ValueError(f"the truth of {self.label} is ambiguous, it has {self.size} values: {advice}")
-        return bool(self._data)
-
-    def __float__(self) -> float:
-        """The one value as a Python float, which has no gradient: neither has ``math.exp(t)``, which asks for it."""
-        return float(self.item())
-
-    def __format__(self, spec: str) -> str:
-        """``f"{loss:.3f}"`` of a single value; without a format, any tensor as ``str`` shows it."""
-        if spec and self.size != 1:
-            raise TypeError(f"the format '{spec}' is for one value, and {self.label} has {self.size}: use .data")
-        return format(self.item(), spec) if spec else str(self)
-
-    def __setitem__(self, index: object, value: object) -> None:
-        raise TypeError(
-            f"{self.label} can't be assigned to, the tape would not see it: t.data[index] = value changes a leaf "
-            "before it is used; minigrad.where(mask, value, t) makes a new tensor"
-        )
 
     def __copy__(self) -> Tensor:
         """A second tensor on the same memory and at the same place of the tape, with a gradient of its own."""
@@ -324,14 +251,6 @@ class Tensor:
             raise TypeError(f"{self.label} was computed from others, and {advice}")
         state = self.grad, self.name, self._requires_grad, self._retains_grad, released
         return _remake, (type(self), self._become_array(), state)
-
-    def __repr__(self) -> str:
-        shown = np.array2string(np.asarray(self._data), prefix="Tensor(", separator=", ")
-        if self.dtype not in (np.float64, np.int64, np.bool_):
-            shown += f", dtype={self.dtype}"
-        if self._requires_grad:
-            shown += ", requires_grad=True"
-        return f"Tensor({shown}{f', name={self.name!r}' if self.name else ''})"
 
 
 def new_tensor(array: np.ndarray) -> Tensor:
@@ -355,23 +274,6 @@ def _remake(kind: type[T], array: np.ndarray, state: tuple) -> T:
     return tensor
 
 
-def to_array(value: ArrayLike, dtype: DTypeLike | None = None) -> np.ndarray:
-    """``np.asarray`` for what a Tensor can hold.
-
-    Raises:
-        TypeError: complex numbers, objects, texts, dates, or masked arrays, whose mask would be lost.
-    """
-    if type(value) is np.ndarray and value.dtype.kind in "fiub" and dtype is None:
-        return value
-    masked = np.ma.MaskedArray
-    if isinstance(value, masked) or (isinstance(value, (list, tuple)) and any(isinstance(v, masked) for v in value)):
-        raise TypeError("a masked array would lose its mask here: give array.filled(value), or the values that count")
-    array = np.asarray(value)
-    if array.dtype.kind not in "fiub":
-        raise TypeError(f"tensors hold real numbers or booleans, not {array.dtype}")
-    return array if dtype is None else np.asarray(value, dtype)
-
-
 def array_of(x: Operand) -> Any:
     """The array to compute with. Python numbers stay as they are, so that they don't widen a float32 operand."""
     if isinstance(x, Tensor):
@@ -380,4 +282,4 @@ def array_of(x: Operand) -> Any:
 
 
 # The one seam: Tensor's methods call the operations, which make Tensors. Everywhere else imports run one way.
-from . import autograd, interop, ops, views  # noqa: E402
+from . import autograd, ops, views  # noqa: E402
