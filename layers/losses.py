@@ -5,7 +5,7 @@ from __future__ import annotations
 import numpy as np
 
 from minigrad import Tensor
-from minigrad.extend import Operand, array_of, floating, record
+from minigrad.extend import Operand, array_of, floating, narrow, record, wide
 
 from .arrays import in_dtype_of
 
@@ -41,10 +41,10 @@ def cross_entropy(logits: Operand, targets: Operand) -> Tensor:
             f"got {labels.min()} to {labels.max()}"
         )
     rows = np.arange(n)
-    centered = a - a.max(1, keepdims=True)
+    centered = wide(a) - a.max(1, keepdims=True)
     exponentials = np.exp(centered)
     totals = exponentials.sum(1, keepdims=True)
-    loss = (np.log(totals[:, 0]) - centered[rows, labels]).sum() / n
+    loss = narrow((np.log(totals[:, 0]) - centered[rows, labels]).sum() / n, a)
 
     def d_logits(g: np.ndarray, exponentials: np.ndarray, totals: np.ndarray) -> np.ndarray:
         d = exponentials / totals
@@ -69,9 +69,9 @@ def mse_loss(prediction: Operand, target: Operand) -> Tensor:
     a, b = floating(in_dtype_of(a, b)), floating(in_dtype_of(b, a))
     if a.shape != b.shape or not a.size:
         raise ValueError(f"mse_loss: prediction and target need the same shape, not empty, got {a.shape} and {b.shape}")
-    difference = a - b
+    difference = wide(a) - wide(b)
     n = difference.size
     vjps = (lambda g, difference: difference * (2 / n) * g, lambda g, difference: difference * (-2 / n) * g)
     rule = "d_prediction = g * 2 * (prediction - target) / n, d_target = -d_prediction"
-    value = np.mean(difference * difference)
+    value = narrow(np.mean(difference * difference), a if a.dtype == b.dtype else difference)
     return record("mse_loss", value, (prediction, target), vjps, rule, (difference,))

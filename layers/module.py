@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING, Any, TypeVar, overload
 import numpy as np
 
 from minigrad import Tensor
-from minigrad.extend import array_of, convert, mark_changed
+from minigrad.extend import convert, mark_changed
 
 from .files import MAX_BYTES, load_arrays, save_arrays
 
@@ -264,7 +264,7 @@ class Module:
         state = {}
         for path, module in self._walk(every_path=True):
             for name, parameter in module._own(Parameter):
-                state[_join(path, name)] = array_of(parameter)
+                state[_join(path, name)] = parameter.data
             for name, array in module._own_buffers():
                 state[_join(path, name)] = array
         return state

@@ -56,7 +56,7 @@ class no_grad(contextlib.ContextDecorator):  # lower case, because it reads as a
 
 def recording() -> bool:
     """Whether this thread is recording now, that is, not inside ``no_grad``."""
-    return not _paused.get()
+    return _paused.get() <= 0
 
 
 class Entry:
@@ -69,14 +69,17 @@ class Entry:
             input; None if nobody needs that gradient, which then isn't computed.
         saved: the arrays that the vjps need.
         rule: the vjps in words, ``g`` being the gradient of the result.
+        memories: what minigrad.guards knows of the arrays of the inputs that are Tensors, and of the result.
         number: its place in the order of recording.
     """
 
-    __slots__ = ("op", "inputs", "vjps", "saved", "rule", "number")
+    __slots__ = ("op", "inputs", "vjps", "saved", "rule", "memories", "number")
 
-    def __init__(self, op: str, inputs: tuple, vjps: tuple[Vjp | None, ...], saved: tuple, rule: str) -> None:
+    def __init__(self, op: str, inputs: tuple, vjps: tuple, saved: tuple, rule: str, memories: list) -> None:
         self.op, self.inputs, self.vjps, self.saved, self.rule = op, inputs, vjps, saved, rule
-        self.number = next(guards.clock)
+        self.memories, self.number = memories, next(guards.clock)
+        for memory in memories:
+            memory.used = self.number
 
     @property
     def needs(self) -> tuple[bool, ...]:
@@ -93,23 +96,23 @@ class Entry:
             if vjp is not None:
                 d = vjp(g, *self.saved)
                 if not isinstance(d, ARRAY) or d.shape != x._data.shape or d.dtype is not x._data.dtype:
-                    d = self._fit(d, x)
+                    d = self._fit(d, x, g.ndim)
                 sent.append((x, d))
         return sent
 
-    def _fit(self, d: Any, x: Tensor) -> np.ndarray:
+    def _fit(self, d: Any, x: Tensor, ndim: int) -> np.ndarray:
         """The gradient in its input's shape and dtype; ValueError or TypeError if the vjp returned something else."""
         real = isinstance(d, ARRAY) and d.dtype.kind in "fiub"
         lengths = zip(x.shape[::-1], d.shape[::-1]) if real else ()  # noqa: B905  d may have more
-        if not real or d.ndim < x.ndim or any(n not in (1, length) for n, length in lengths):
+        if not real or not x.ndim <= d.ndim <= max(ndim, x.ndim) or any(n not in (1, length) for n, length in lengths):
             position = next(i for i, other in enumerate(self.inputs) if other is x)
             wanted = f"the vjp of '{self.op}' must return real numbers of shape {x.shape} for input {position}"
-            got = f"shape {d.shape}" if real else getattr(d, "dtype", type(d).__name__)
+            got = f"shape {d.shape}" if real else d.dtype if isinstance(d, ARRAY) else type(d).__name__
             raise (ValueError if real else TypeError)(f"{wanted}, got {got}")
         return np.asarray(unbroadcast(d, x.shape), x.dtype)
 
 
-RELEASED = Entry("released", (), (), (), "takes the place of an entry that backward() has used")
+RELEASED = Entry("released", (), (), (), "takes the place of an entry that backward() has used", [])
 ARRAY = (np.ndarray, np.generic)  # of single values NumPy makes scalars
 
 
@@ -127,17 +130,16 @@ def record(
     For the arguments see ``minigrad.extend.record``, which checks them.
     """
     result = new_tensor(value)
-    if isinstance(view_of, Tensor):
-        result._owner = guards.owner_of(view_of)
-    if not _paused.get():
+    if isinstance(view_of, Tensor) and np.may_share_memory(value, view_of._data):
+        result._memory = view_of._memory
+    if _paused.get() <= 0:
         pairs = zip(inputs, vjps)  # noqa: B905
         needs = [vjp is not None and isinstance(x, Tensor) and x._requires_grad for x, vjp in pairs]
         if True in needs:
             if False in needs:
                 vjps = tuple(vjp if need else None for vjp, need in zip(vjps, needs, strict=True))
-            result._entry = entry = Entry(op, inputs, vjps, saved, rule)
-            result._requires_grad = True
-            guards.note_use(entry.number, result, inputs)
+            memories = [x._memory for x in (*inputs, result) if isinstance(x, Tensor)]
+            result._entry, result._requires_grad = Entry(op, inputs, vjps, saved, rule, memories), True
     return result
 
 
@@ -148,7 +150,7 @@ def unbroadcast(d: Any, shape: tuple[int, ...]) -> np.ndarray:
     """
     extra = d.ndim - len(shape)
     stretched = tuple(range(extra)) + tuple(i + extra for i, length in enumerate(shape) if length == 1)
-    return d.sum(stretched).reshape(shape)
+    return d.sum(stretched, dtype=np.float32 if d.dtype.char == "e" else None).reshape(shape)  # float16 would overflow
 
 
 def tape_of(result: Tensor) -> list[tuple[Tensor, Entry]]:
@@ -175,14 +177,14 @@ def tape_of(result: Tensor) -> list[tuple[Tensor, Entry]]:
     return found
 
 
-def walk(tape: list[tuple[Tensor, Entry]], g: np.ndarray) -> Iterator[tuple[Tensor, np.ndarray, list]]:
-    """Read a tape in reverse, and use it up; ``g`` is the gradient of its last result.
+def walk(tape: list[tuple[Tensor, Entry]], arrived: dict[Tensor, np.ndarray]) -> Iterator[tuple[Tensor, Any, list]]:
+    """Read a tape in reverse, and use it up.
 
-    Yields for each entry its result, the result's gradient, and what the entry sends: a list of (input, gradient).
-    Whoever used a tensor was recorded after it; so when the walk arrives there, its gradient is complete. In the end
-    it yields every leaf with its gradient and an empty list.
+    ``arrived`` is for each tensor the sum of the gradients that were sent to it so far: in the beginning the last
+    result's, in the end the leaves'. Whoever used a tensor was recorded after it; so when the walk comes to a result,
+    its gradient is complete. Yields for each entry the result, its gradient, and what the entry sends: a list of
+    (input, gradient).
     """
-    arrived = {tape[-1][0]: g}  # for each tensor, the sum of what was sent to it so far
     while tape:
         tensor, entry = tape.pop()
         if guards.last_change > entry.number:  # an array may have been changed since the walk began
@@ -191,12 +193,11 @@ def walk(tape: list[tuple[Tensor, Entry]], g: np.ndarray) -> Iterator[tuple[Tens
         sent = entry.pull_back(g)
         for x, d in sent:
             if x in arrived:
-                arrived[x] = arrived[x] + d  # not +=: the array may be shared
-            else:
-                arrived[x] = d.copy() if d is g and x._entry is None else d  # a leaf keeps it, so nobody else may
+                d = arrived[x] + d  # not +=: the array may be shared
+            elif x._entry is None and (d is g or any(d is kept for kept in entry.saved)):
+                d = d.copy()  # a leaf keeps it, so nobody else may
+            arrived[x] = d
         yield tensor, g, sent
-    for leaf, g in arrived.items():
-        yield leaf, g, []
 
 
 def first_gradient(result: Tensor, gradient: ArrayLike | None) -> np.ndarray:
@@ -240,14 +241,13 @@ def backward(result: Tensor, gradient: ArrayLike | None = None) -> None:
             its tape was released; or an array was changed in place that an entry still needs.
         ValueError: ``gradient`` has another shape than ``result``.
     """
-    g = first_gradient(result, gradient)
-    if result._entry is None:
-        accumulate(result, g.copy())
-        return
-    for tensor, g, _ in walk(tape_of(result), g):  # noqa: B020
-        if tensor._entry is None:
-            accumulate(tensor, g)
-            continue
+    arrived = {result: first_gradient(result, gradient)}
+    tape = tape_of(result)
+    if not tape:
+        arrived[result] = arrived[result].copy()
+    for tensor, g, _ in walk(tape, arrived):
         tensor._entry = RELEASED
         if tensor._retains_grad:
             accumulate(tensor, g.copy())
+    for leaf, g in arrived.items():
+        accumulate(leaf, g)

@@ -10,19 +10,31 @@ import numpy as np
 
 from . import autograd
 from .autograd import ARRAY, Vjp, recording
-from .guards import mark_changed
-from .ops.operands import floating, if_needed
+from .guards import Memory, mark_changed
+from .ops.operands import floating, if_needed, narrow, wide
 from .tensor import Operand, Tensor, array_of
 
 if TYPE_CHECKING:
     from numpy.typing import DTypeLike
 
-__all__ = ["Operand", "array_of", "convert", "floating", "if_needed", "mark_changed", "record", "recording"]
+__all__ = [
+    "Operand",
+    "array_of",
+    "convert",
+    "floating",
+    "if_needed",
+    "mark_changed",
+    "narrow",
+    "record",
+    "recording",
+    "wide",
+]
 
 
 def convert(tensor: Tensor, dtype: DTypeLike) -> None:
     """Change the dtype of a tensor made by hand, and of its ``grad``, in place."""
-    tensor._data, tensor._owner, tensor._snapshot = tensor._data.astype(dtype), None, None
+    tensor._data = tensor._data.astype(dtype)
+    tensor._memory = Memory(tensor._data)
     if tensor.grad is not None:
         tensor.grad = tensor.grad.astype(dtype)
 
@@ -69,16 +81,20 @@ def record(
     if type(inputs) is not tuple:
         raise TypeError(f"record('{op}'): inputs must be a tuple, such as (x,), got {type(inputs).__name__}")
     if callable(vjps):
-        joint = _Joint(vjps, [isinstance(x, Tensor) and x.requires_grad for x in inputs])
+        joint = _Joint(op, vjps, [isinstance(x, Tensor) and x.requires_grad for x in inputs])
         vjps = tuple([partial(joint.part, i) for i in range(len(inputs))])
     if type(vjps) is not tuple:
         raise TypeError(f"record('{op}'): vjps must be a tuple of functions, or one, got {type(vjps).__name__}")
     if len(vjps) != len(inputs):
         several = f"{len(inputs)} inputs need as many vjps (None for a constant), got {len(vjps)}"
         raise ValueError(f"record('{op}'): {several}")
+    if (view_of is None and value.base is not None) or any(value is getattr(x, "_data", None) for x in inputs):
+        view_of = next((x for x in inputs if isinstance(x, Tensor) and np.may_share_memory(value, x._data)), None)
     if saved is None:
         saved = (value, *(x._data for x in inputs if isinstance(x, Tensor)))
         vjps = tuple(_without_saved(vjp) if vjp else None for vjp in vjps)
+    elif type(saved) is not tuple or not all(a is None or isinstance(a, (*ARRAY, int, float)) for a in saved):
+        raise TypeError(f"record('{op}'): saved must be a tuple of arrays, such as (array_of(x),), got {saved!r:.60}")
     result = autograd.record(op, value, inputs, vjps, rule, saved, view_of)
     if result.requires_grad and value.dtype.kind != "f":
         raise TypeError(f"record('{op}'): a result with a gradient must be floating point, got {value.dtype}")
@@ -88,22 +104,27 @@ def record(
 class _Joint:
     """One vjp for all inputs, of which each takes its part; they share what it returned for the last ``g``."""
 
-    __slots__ = ("ds", "g", "needs", "vjp")
+    __slots__ = ("ds", "g", "last", "needs", "op", "vjp")
 
     g: np.ndarray | None
     ds: list[np.ndarray]
 
-    def __init__(self, vjp: Callable, needs: list[bool]) -> None:
-        self.vjp, self.needs, self.g = vjp, needs, None
+    def __init__(self, op: str, vjp: Callable, needs: list[bool]) -> None:
+        self.op, self.vjp, self.needs, self.g, self.ds = op, vjp, needs, None, []
+        self.last = max((i for i, need in enumerate(needs) if need), default=0)
 
     def part(self, i: int, g: np.ndarray, *saved: Any) -> np.ndarray:
         """The gradient of input ``i``."""
+        ds = self.ds
         if self.g is not g:
             ds = list(self.vjp(g, self.needs, *saved))
-            if len(set(map(id, ds))) < len(ds):  # one array for two inputs, whose gradients shall be independent
+            if len(ds) != len(self.needs):
+                raise ValueError(f"the vjp of '{self.op}' must return {len(self.needs)} gradients, got {len(ds)}")
+            given = [id(d) for d in ds if d is not None]
+            if len(set(given)) < len(given):  # one array for two inputs, whose gradients shall be independent
                 ds = [d if d is None else np.array(d) for d in ds]
-            self.g, self.ds = g, ds
-        return self.ds[i]
+        self.g, self.ds = (g, ds) if i != self.last else (None, [])  # which lets go of them
+        return ds[i]
 
 
 def _without_saved(vjp: Vjp) -> Vjp:

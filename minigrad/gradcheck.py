@@ -8,7 +8,7 @@ from typing import Any
 import numpy as np
 
 from .autograd import no_grad, recording, tape_of
-from .guards import owner_of
+from .guards import Memory
 from .tensor import Tensor
 
 
@@ -236,9 +236,18 @@ def _gradients(result: Tensor, gradient: np.ndarray, checked: Any) -> list[np.nd
     before = {id(x): (x, x.grad) for x in (result, *checked, *on_tape)}
     for x, _ in before.values():
         x.grad = None
+    gradient = np.array(gradient)
+    gradient.flags.writeable = False
     try:
         result.backward(gradient)
         return [x.grad for x in checked]
+    except ValueError as error:
+        if "read-only" not in str(error):
+            raise
+        raise GradcheckError(
+            "gradcheck: a rule writes into the gradient g that it is given, which others are sent, too: "
+            "return a new array"
+        ) from error
     finally:
         for x, grad in before.values():
             x.grad = grad
@@ -247,12 +256,9 @@ def _gradients(result: Tensor, gradient: np.ndarray, checked: Any) -> list[np.nd
 def _jacobian_by_differences(fn: Callable, inputs: tuple, x: Tensor, eps: float, values: list) -> list[np.ndarray]:
     """The same matrices for one input by central differences, a column per input value."""
     jacobian = [np.zeros((y.size, x.size)) for y in values]
-    array, x._data = (
-        x._data,
-        np.array(x._data),
-    )  # shifted in a copy: the array may be read-only, or another input's, too
-    owner = owner_of(x)
-    watched = owner._snapshot, owner._changed  # what fn makes of the shifted values must not outlast them
+    kept = x._data, x._memory
+    x._data = np.array(x._data)  # shifted in a copy: the array may be read-only, or another input's, too
+    x._memory = Memory(x._data)
     try:
         with no_grad():
             for column, index in enumerate(np.ndindex(x.shape)):
@@ -265,8 +271,7 @@ def _jacobian_by_differences(fn: Callable, inputs: tuple, x: Tensor, eps: float,
                 for matrix, high, low in zip(jacobian, above, below, strict=True):
                     matrix[:, column] = ((high - low) / (2 * eps)).ravel()
     finally:
-        x._data = array
-        owner._snapshot, owner._changed = watched
+        x._data, x._memory = kept
     return jacobian
 
 

@@ -1,16 +1,14 @@
 """The promise about changed arrays: the gradient is right, or ``backward`` says which array was changed.
 
 An entry of the tape saves the arrays that its vjps will need. Were one of them changed between forward and backward
-(``w.data -= ...``, an optimizer's step, a write through a view), the gradient would be silently wrong. So every array
-that leaves a tensor is put under watch, and ``backward`` first asks whether what its entries saved is still the same.
+(``w.data -= ...``, an optimizer's step, a write through a view), the gradient would be silently wrong. So an array that
+``.data`` hands out is put under watch, if an entry may need it, and ``backward`` first asks whether what its entries
+saved is still the same.
 
-One clock numbers the tape's entries and the changes, so "was this array changed after that entry was recorded?"
-compares two numbers. A change made through a view (a reshape, a slice) changes the memory of another tensor, its
-*owner*, so all that is known of a piece of memory is kept with the owner:
-
-``_used``      when the last entry was recorded that reads or made the array
-``_changed``   when the array was last changed in place, as far as we were told
-``_snapshot``  (when, copy): what the array held when it was last handed out while an entry may have needed it
+A change made through a view (a reshape, a slice) changes other tensors' arrays, too. So what is known of a piece of
+memory is kept in a ``Memory``, which a tensor shares with its views and detached copies, and which the entries that
+read or made it keep as well. One clock numbers entries and changes: "was this memory changed after that entry was
+recorded?" compares two numbers.
 """
 
 from __future__ import annotations
@@ -30,20 +28,22 @@ clock = itertools.count(1)
 last_change = 0  # when any array was changed or handed out last: no tape recorded since then needs a closer look
 
 
-def owner_of(tensor: Tensor) -> Tensor:
-    """The tensor whose memory this one views, or itself."""
-    owner = tensor._owner
-    return tensor if owner is None or not np.may_share_memory(owner._data, tensor._data) else owner
+class Memory:
+    """What the guard knows of a piece of memory.
 
+    Attributes:
+        array: all of it.
+        used: when the last entry was recorded that reads or made it.
+        changed: when it was last changed in place, as far as we were told.
+        snapshot: (when, copy): what it held when it was last handed out while an entry may have needed it.
+    """
 
-def note_use(number: int, result: Tensor, inputs: tuple[Any, ...]) -> None:
-    """Note that the entry of this number makes the result's array and reads those of the inputs."""
-    result._used = number
-    for x in inputs:
-        if hasattr(x, "_used"):
-            x._used = number
-            if x._owner is not None:
-                x._owner._used = number
+    __slots__ = ("array", "changed", "snapshot", "used")
+
+    snapshot: tuple[int, np.ndarray] | None
+
+    def __init__(self, array: np.ndarray) -> None:
+        self.array, self.used, self.changed, self.snapshot = array, 0, 0, None
 
 
 def mark_changed(tensors: Iterable[Tensor]) -> None:
@@ -51,48 +51,56 @@ def mark_changed(tensors: Iterable[Tensor]) -> None:
     global last_change
     now = last_change = next(clock)
     for tensor in tensors:
-        owner = tensor if tensor._owner is None else owner_of(tensor)
-        owner._changed, owner._snapshot = now, None
+        tensor._memory.changed, tensor._memory.snapshot = now, None
 
 
 def watch(tensor: Tensor) -> None:
     """Copy an array that is about to be handed out, if an entry may need it, to tell later what became of it."""
     global last_change
-    owner = owner_of(tensor)
-    if not owner._used or not _is_held(owner):
-        owner._snapshot = None
+    memory = tensor._memory
+    if not memory.used or (tensor._data is memory.array and not _is_held(memory)):
+        memory.snapshot = None
         return
-    if owner._snapshot is not None:
-        taken, copy = owner._snapshot
-        if taken > owner._used:
+    if memory.snapshot is not None:
+        taken, copy = memory.snapshot
+        if taken > memory.used:
             return
-        if not _same(owner._data, copy):
-            owner._changed = max(owner._changed, taken)  # since then, so entries before that are spoilt
+        if not _same(memory.array, copy):
+            memory.changed = max(memory.changed, taken)  # since then, so entries before that are spoilt
     last_change = next(clock)
-    owner._snapshot = (last_change, np.array(owner._data))
+    memory.snapshot = (last_change, np.array(memory.array))
 
 
-def is_watched(tensor: Tensor) -> bool:
-    """Whether ``changed_since`` would notice by itself a change made now."""
-    return tensor._snapshot is not None and tensor._snapshot[0] > tensor._used
+def is_watched(memory: Memory) -> bool:
+    """Whether a change made now would be noticed without anybody's telling."""
+    return memory.snapshot is not None and memory.snapshot[0] > memory.used
 
 
-def _is_held(owner: Tensor) -> bool:
-    """Whether anything but the tensor itself holds its array or a view of it, as an entry that saved it does.
+def _is_held(memory: Memory) -> bool:
+    """Whether anybody but the tensor whose array this is holds it or a view of it, as an entry does that saved it.
 
     A training loop changes its weights after ``backward`` has released the tape; nobody holds them then, and there is
-    nothing to watch. Views refer to the array that owns the memory, so of an array that is a view itself the count
-    would say nothing.
+    nothing to watch. Views refer to the array that owns the memory, which is the ``base`` of an array that is a view.
     """
-    return owner._data.base is not None or sys.getrefcount(owner._data) > _alone
+    array, base = memory.array, memory.array.base
+    return sys.getrefcount(array) > _alone or (base is not None and sys.getrefcount(base) > _alone_as_base)
 
 
-class _Sample:
-    _data = np.empty(0)
+class _Example:
+    """A Tensor, as far as references go: it and its Memory have the array."""
+
+    def __init__(self, array: np.ndarray) -> None:
+        self._data, self._memory = array, Memory(array)
 
 
-_sample = _Sample()
-_alone = sys.getrefcount(_sample._data)  # measured: how many references the call itself makes differs by Python
+def _references(memory: Memory) -> tuple[int, int]:
+    array, base = memory.array, memory.array.base
+    return sys.getrefcount(array), sys.getrefcount(base)
+
+
+# Measured, because how many references the calls themselves make differs from one Python to the next.
+_example = _Example(np.empty(2)[:])
+_alone, _alone_as_base = _references(_example._memory)
 
 
 def refuse_changed(tape: list[tuple[Tensor, Entry]], first: int = 1) -> None:
@@ -103,8 +111,9 @@ def refuse_changed(tape: list[tuple[Tensor, Entry]], first: int = 1) -> None:
     if not tape or last_change < tape[0][1].number:
         return
     for position, (result, entry) in enumerate(tape, first):
-        for x in (*entry.inputs, result):
-            if hasattr(x, "_owner") and changed_since(x, entry.number) and _saved(entry, x._data):
+        tensors = (*(x for x in entry.inputs if hasattr(x, "_memory")), result)
+        for x, memory in zip(tensors, entry.memories, strict=True):
+            if any(_changed_since(entry.number, memory, array) for array in entry.saved):
                 raise RuntimeError(
                     f"{x.label} was changed in place after entry {position} of the tape ({entry.op}) was recorded, "
                     "and that entry needs its old values for the gradient: call backward() before changing it, or "
@@ -112,21 +121,21 @@ def refuse_changed(tape: list[tuple[Tensor, Entry]], first: int = 1) -> None:
                 )
 
 
-def _saved(entry: Entry, array: np.ndarray) -> bool:
-    return any(isinstance(kept, np.ndarray) and np.may_share_memory(kept, array) for kept in entry.saved)
-
-
-def changed_since(tensor: Tensor, number: int) -> bool:
-    """Whether a tensor's array was changed in place after the entry of that number was recorded."""
-    owner = owner_of(tensor)
-    if owner._changed > number or owner._snapshot is None:
-        return owner._changed > number
-    taken, copy = owner._snapshot
-    return taken > number and not _same(*_own_part(tensor._data, owner._data, copy))
+def _changed_since(number: int, memory: Memory, saved: Any) -> bool:
+    """Whether a saved array lies in this memory, and was changed after the entry of that number was recorded."""
+    if not isinstance(saved, np.ndarray) or not np.may_share_memory(saved, memory.array):
+        return False
+    if memory.changed > number or memory.snapshot is None:
+        return memory.changed > number
+    taken, copy = memory.snapshot
+    return taken > number and not _same(*_own_part(saved, memory.array, copy))
 
 
 def _own_part(own: np.ndarray, whole: np.ndarray, copy: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
-    """A view of ``whole`` and the same view of its copy; both themselves, where their layouts differ."""
+    """A view of ``whole`` and the same view of its copy; both themselves, where their layouts differ.
+
+    So a change in one column of a matrix doesn't spoil what was computed from another.
+    """
     (low, high), (first, last) = np.lib.array_utils.byte_bounds(own), np.lib.array_utils.byte_bounds(whole)
     buffer = copy if whole.flags.c_contiguous else copy.T
     if own is whole or not (first <= low and high <= last and whole.flags.forc and buffer.flags.c_contiguous):
@@ -136,7 +145,7 @@ def _own_part(own: np.ndarray, whole: np.ndarray, copy: np.ndarray) -> tuple[np.
 
 
 def _same(a: np.ndarray, b: np.ndarray) -> bool:
-    """Whether two arrays of one dtype hold the same bits: nan equals nan, and 0 differs from -0."""
+    """Whether two arrays hold the same bits: nan equals nan, and 0 differs from -0."""
     if a.shape != b.shape or a.dtype != b.dtype:
         return False
     bits = {1: np.uint8, 2: np.uint16, 4: np.uint32, 8: np.uint64}.get(a.itemsize)

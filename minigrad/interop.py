@@ -21,6 +21,7 @@ OPERATORS = {
 }
 COMPARISONS = {np.less, np.less_equal, np.greater, np.greater_equal, np.equal, np.not_equal}
 OTHER_NAMES = {"absolute": "abs", "amax": "max", "amin": "min", "concat": "concatenate", "permute_dims": "transpose"}
+HARMLESS = {"shape", "ndim", "size"}  # of which nobody expects a gradient
 FUNCTIONS = {
     "add",
     "subtract",
@@ -34,6 +35,9 @@ FUNCTIONS = {
 }  # no methods
 
 
+KINDS = "fiub"  # of dtypes: real numbers and booleans
+
+
 class Interop:
     """The base class of Tensor."""
 
@@ -42,6 +46,7 @@ class Interop:
     _data: np.ndarray
     _requires_grad: bool
     name: str | None
+    numpy: Callable[[], np.ndarray]
 
     @property
     def label(self) -> str:
@@ -135,7 +140,7 @@ class Interop:
 
 def _compute(function: Callable, name: str, inputs: Iterable, settings: dict[str, Any]) -> Any:
     """NumPy's function of constants; TypeError if a tensor among them would lose its gradient."""
-    for value in (*inputs, *settings.values()):
+    for value in (*inputs, *settings.values()) if name not in HARMLESS else ():
         for t in value if isinstance(value, (list, tuple)) else (value,):
             if isinstance(t, Interop) and t._requires_grad:
                 ours = OTHER_NAMES.get(name, name)
@@ -151,7 +156,7 @@ def _compute(function: Callable, name: str, inputs: Iterable, settings: dict[str
 def _arrays(values: Iterable) -> list:
     """Tensors, also inside lists and tuples, as their arrays; other values as they are."""
     inside = (type(v)(_arrays(v)) if isinstance(v, (list, tuple)) else v for v in values)
-    return [v._data if isinstance(v, Interop) else v for v in inside]
+    return [v.numpy() if isinstance(v, Interop) else v for v in inside]
 
 
 def to_array(value: ArrayLike, dtype: DTypeLike | None = None) -> np.ndarray:
@@ -160,12 +165,13 @@ def to_array(value: ArrayLike, dtype: DTypeLike | None = None) -> np.ndarray:
     Raises:
         TypeError: complex numbers, objects, texts, dates, or masked arrays, whose mask would be lost.
     """
-    if type(value) is np.ndarray and value.dtype.kind in "fiub" and dtype is None:
+    if type(value) is np.ndarray and value.dtype.kind in KINDS and dtype is None:
         return value
     masked = np.ma.MaskedArray
     if isinstance(value, masked) or (isinstance(value, (list, tuple)) and any(isinstance(v, masked) for v in value)):
         raise TypeError("a masked array would lose its mask here: give array.filled(value), or the values that count")
     array = np.asarray(value)
-    if array.dtype.kind not in "fiub":
-        raise TypeError(f"tensors hold real numbers or booleans, not {array.dtype}")
+    for kind in (array.dtype, np.dtype(dtype or array.dtype)):
+        if kind.kind not in KINDS:
+            raise TypeError(f"tensors hold real numbers or booleans, not {kind}")
     return array if dtype is None else np.asarray(value, dtype)

@@ -49,10 +49,7 @@ class Tensor(Interop):
     _requires_grad: bool
     _entry: Entry | None  # the tape entry that computed this tensor; None for one made by hand
     _retains_grad: bool
-    _owner: Tensor | None  # the tensor whose memory this one views; this and the next three belong to minigrad.guards
-    _used: int
-    _changed: int
-    _snapshot: tuple[int, np.ndarray] | None
+    _memory: guards.Memory  # what minigrad.guards knows of the array; shared with views
 
     __slots__ = (*__annotations__, "__weakref__")
 
@@ -61,8 +58,7 @@ class Tensor(Interop):
     ) -> None:
         if isinstance(data, Tensor):
             raise TypeError("Tensor(data) got a Tensor, which would cut it off the tape: use it as it is, or .detach()")
-        array = to_array(data, dtype)
-        _fill(self, array if array.ndim or isinstance(data, np.ndarray) else array[()])  # see _become_array
+        _fill(self, to_array(data, dtype))
         self.name = name
         self.requires_grad = requires_grad
 
@@ -71,10 +67,9 @@ class Tensor(Interop):
         """The array itself, not a copy: ``w.data -= 0.1 * w.grad`` updates ``w``.
 
         Changing it between forward and backward, while a recorded entry still needs the old values,
-        makes ``backward`` raise. What escapes that watch: a change made after the forward pass through an alias
-        taken *before* it (the array given to ``Tensor(...)``, an earlier ``.data``, or a plain array used as an
-        operand), and a change to an array that is then replaced (``w.data = other``). Replacing alone is harmless:
-        the entry keeps the old array.
+        makes ``backward`` raise. What escapes that watch is a change made after the forward pass through an alias
+        taken *before* it: the array given to ``Tensor(...)``, an earlier ``.data``, or a plain array used as an
+        operand. Replacing the array (``w.data = other``) is harmless: the entry keeps the old one.
         """
         self._become_array()
         guards.watch(self)
@@ -82,17 +77,17 @@ class Tensor(Interop):
 
     @data.setter
     def data(self, value: ArrayLike) -> None:
-        if value is self._data:  # `w.data -= step` ends here; .data has put the array under watch, if it is needed
-            if not guards.is_watched(self):
-                guards.mark_changed([self])
-            return
         array = to_array(value._data if isinstance(value, Tensor) else value, self.dtype)
         if array.shape != self.shape:
             raise ValueError(
                 f"{self.label}.data takes an array of shape {self.shape}, got {array.shape}: "
                 "make a new Tensor for another shape"
             )
-        self._data, self._owner, self._snapshot = array, None, None
+        if array is not self._data and not np.may_share_memory(array, self._memory.array):
+            self._memory = guards.Memory(array)
+        elif not guards.is_watched(self._memory):  # `w.data -= step` ends here, and .data has put the array under watch
+            guards.mark_changed([self])
+        self._data = array
 
     @property
     def requires_grad(self) -> bool:
@@ -111,8 +106,9 @@ class Tensor(Interop):
         self._requires_grad = bool(flag)
 
     def _become_array(self) -> np.ndarray:
-        """A single value may start as a NumPy scalar, which computes faster; nobody outside sees that."""
-        self._data = np.asarray(self._data)
+        """A result may start as a NumPy scalar, which computes faster; nobody outside sees that."""
+        if not isinstance(self._data, np.ndarray):
+            self._data = self._memory.array = np.asarray(self._data)
         return self._data
 
     def numpy(self) -> np.ndarray:
@@ -122,7 +118,7 @@ class Tensor(Interop):
     def detach(self) -> Tensor:
         """A tensor on the same memory, off the tape: a constant, whatever it was computed from."""
         result = new_tensor(self._become_array())
-        result.name, result._owner = self.name, guards.owner_of(self)
+        result.name, result._memory = self.name, self._memory
         return result
 
     def zero_grad(self) -> None:
@@ -238,9 +234,10 @@ class Tensor(Interop):
     def __copy__(self) -> Tensor:
         """A second tensor on the same memory and at the same place of the tape, with a gradient of its own."""
         result = _fill(object.__new__(type(self)), self._become_array())
-        for slot in ("name", "_requires_grad", "_entry", "_retains_grad", "_used"):
+        for slot in ("name", "_requires_grad", "_entry", "_retains_grad", "_memory"):
             setattr(result, slot, getattr(self, slot))
-        result._owner, result.grad = guards.owner_of(self), None if self.grad is None else self.grad.copy()
+        result.grad = None if self.grad is None else self.grad.copy()
+        _added(result).update(_added(self))
         return result
 
     def __reduce__(self) -> tuple:
@@ -249,7 +246,7 @@ class Tensor(Interop):
         if self._entry is not None and not released:
             advice = "its tape can't be copied: copy or pickle .detach()"
             raise TypeError(f"{self.label} was computed from others, and {advice}")
-        state = self.grad, self.name, self._requires_grad, self._retains_grad, released
+        state = self.grad, self.name, self._requires_grad, self._retains_grad, released, _added(self)
         return _remake, (type(self), self._become_array(), state)
 
 
@@ -261,23 +258,30 @@ def new_tensor(array: np.ndarray) -> Tensor:
 def _fill(tensor: T, array: np.ndarray) -> T:
     """Give a new tensor its array and every other slot its initial value."""
     tensor._data = array
-    tensor.grad = tensor.name = tensor._entry = tensor._owner = tensor._snapshot = None
+    tensor.grad = tensor.name = tensor._entry = None
     tensor._requires_grad = tensor._retains_grad = False
-    tensor._used = tensor._changed = 0
+    tensor._memory = guards.Memory(array)
     return tensor
+
+
+def _added(tensor: Tensor) -> dict[str, Any]:
+    """The attributes that a subclass without slots adds."""
+    return getattr(tensor, "__dict__", {})
 
 
 def _remake(kind: type[T], array: np.ndarray, state: tuple) -> T:
     tensor = _fill(object.__new__(kind), array)
-    tensor.grad, tensor.name, tensor._requires_grad, tensor._retains_grad, released = state
+    tensor.grad, tensor.name, tensor._requires_grad, tensor._retains_grad, released, more = state
+    _added(tensor).update(more)
     tensor._entry = autograd.RELEASED if released else None
     return tensor
 
 
 def array_of(x: Operand) -> Any:
-    """The array to compute with. Python numbers stay as they are, so that they don't widen a float32 operand."""
+    """The array of an operand, to read and never to write. Python numbers stay as they are, so that they don't widen a
+    float32 operand; a single value comes as a NumPy scalar, which computes faster."""
     if isinstance(x, Tensor):
-        return x._data
+        return x._data if x._data.ndim else x._data[()]
     return x if isinstance(x, (int, float)) else to_array(x)
 
 

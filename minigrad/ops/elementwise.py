@@ -10,17 +10,7 @@ import numpy as np
 
 from ..autograd import record
 from ..tensor import Operand, Tensor, array_of
-from .operands import broadcast, floating
-
-
-def wide(a: np.ndarray) -> np.ndarray:
-    """The array to compute in: float16, whose range ends at 65,504, as float32; any other as it is."""
-    return a.astype(np.float32) if a.dtype.char == "e" else a
-
-
-def narrow(y: np.ndarray, a: np.ndarray) -> np.ndarray:
-    """What was computed from ``wide(a)``, as float16 if ``a`` is."""
-    return y.astype(np.float16) if a.dtype.char == "e" else y
+from .operands import broadcast, floating, narrow, wide
 
 
 def exp(x: Operand) -> Tensor:

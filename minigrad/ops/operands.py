@@ -7,7 +7,12 @@ from typing import Any
 
 import numpy as np
 
-from ..tensor import Operand, Tensor
+from ..tensor import Operand, Tensor, array_of
+
+
+def whole_array(x: Operand) -> np.ndarray:
+    """The array itself, also of a single value, for results that are views of it."""
+    return x._become_array() if isinstance(x, Tensor) else np.asarray(array_of(x))
 
 
 def if_needed(a: Any, by: Operand) -> Any:
@@ -32,3 +37,13 @@ def broadcast(name: str, function: Callable, a: np.ndarray, b: np.ndarray) -> np
             f"{name}: shapes {np.shape(a)} and {np.shape(b)} do not broadcast: compared from the last axis "
             "backwards, two lengths must be equal or one of them 1"
         ) from None
+
+
+def wide(a: np.ndarray) -> np.ndarray:
+    """The array to compute in: float16, whose range ends at 65,504, as float32; any other as it is."""
+    return a.astype(np.float32) if a.dtype.char == "e" else a
+
+
+def narrow(y: np.ndarray, a: np.ndarray) -> np.ndarray:
+    """What was computed from ``wide(a)``, as float16 if ``a`` is."""
+    return y.astype(np.float16) if a.dtype.char == "e" else y

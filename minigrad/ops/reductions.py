@@ -17,8 +17,7 @@ import numpy as np
 from ..autograd import record
 from ..tensor import Axis, Operand, Tensor, array_of
 from ..words import numpy_words
-from .elementwise import narrow, wide
-from .operands import floating
+from .operands import floating, narrow, wide
 
 
 @numpy_words

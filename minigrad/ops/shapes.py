@@ -10,6 +10,7 @@ import numpy as np
 from ..autograd import record
 from ..tensor import Axis, Operand, Tensor, array_of
 from ..words import numpy_words
+from .operands import whole_array, wide
 
 
 def reshape(x: Operand, *shape: Any) -> Tensor:
@@ -18,7 +19,7 @@ def reshape(x: Operand, *shape: Any) -> Tensor:
     Raises:
         ValueError: a shape with another number of values.
     """
-    a = np.asarray(array_of(x))
+    a = whole_array(x)
     value = a.reshape(*shape)
     old = a.shape
     return record("reshape", value, (x,), (lambda g: g.reshape(old),), "d_x = g, reshaped back", (), view_of=x)
@@ -26,7 +27,7 @@ def reshape(x: Operand, *shape: Any) -> Tensor:
 
 def transpose(x: Operand, *axes: int | tuple[int, ...] | None) -> Tensor:
     """Axes in the given order, as ``transpose(x, 1, 0)`` or ``transpose(x, (1, 0))``; without one, reversed."""
-    a = np.asarray(array_of(x))
+    a = whole_array(x)
     value = a.transpose(*axes)
     order = np.ravel([i for i in axes if i is not None])
     back = np.argsort(order % a.ndim) if order.size else None
@@ -35,7 +36,7 @@ def transpose(x: Operand, *axes: int | tuple[int, ...] | None) -> Tensor:
 
 def swapaxes(x: Operand, axis1: int, axis2: int) -> Tensor:
     """Two axes exchanged."""
-    value = np.swapaxes(array_of(x), axis1, axis2)
+    value = np.swapaxes(whole_array(x), axis1, axis2)
     return record(
         "swapaxes", value, (x,), (lambda g: np.swapaxes(g, axis1, axis2),), "d_x = g, axes swapped back", (), view_of=x
     )
@@ -44,7 +45,7 @@ def swapaxes(x: Operand, axis1: int, axis2: int) -> Tensor:
 @numpy_words
 def expand_dims(x: Operand, axis: int | tuple[int, ...]) -> Tensor:
     """New axes of length 1 at the places ``axis`` of the result."""
-    value = np.expand_dims(array_of(x), axis)
+    value = np.expand_dims(whole_array(x), axis)
     return record(
         "expand_dims", value, (x,), (lambda g: np.squeeze(g, axis),), "d_x = g without the new axes", (), view_of=x
     )
@@ -53,7 +54,7 @@ def expand_dims(x: Operand, axis: int | tuple[int, ...]) -> Tensor:
 @numpy_words
 def squeeze(x: Operand, axis: Axis = None) -> Tensor:
     """Axes of length 1 left out: those named, or all."""
-    a = np.asarray(array_of(x))
+    a = whole_array(x)
     value = np.squeeze(a, axis)
     old = a.shape
     return record(
@@ -67,7 +68,7 @@ def broadcast_to(x: Operand, shape: tuple[int, ...]) -> Tensor:
     Raises:
         ValueError: a shape that ``x`` can't be stretched to.
     """
-    value = np.broadcast_to(array_of(x), shape)
+    value = np.broadcast_to(whole_array(x), shape)
     return record("broadcast_to", value, (x,), (lambda g: g,), "d_x = g, summed over the copies", (), view_of=x)
 
 
@@ -79,7 +80,7 @@ def getitem(x: Operand, index: Any) -> Tensor:
     Raises:
         IndexError: an index out of range, too many, or of a type that can't index.
     """
-    a = np.asarray(array_of(x))
+    a = whole_array(x)
     parts = index if isinstance(index, tuple) else (index,)
     basic = all(i is None or i is Ellipsis or isinstance(i, slice) or _is_int(i) for i in parts)
     if not basic:  # copied, so that backward finds the same places even if the arrays change
@@ -88,6 +89,7 @@ def getitem(x: Operand, index: Any) -> Tensor:
     shape = a.shape
 
     def d_x(g: np.ndarray) -> np.ndarray:
+        g = wide(g)
         d = np.zeros(shape, g.dtype)
         if basic:
             d[parts] = g

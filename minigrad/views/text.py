@@ -174,7 +174,7 @@ def steps(tape: Tape, gradient: ArrayLike | None = None, *, into_grad: bool) -> 
     if not pairs and into_grad:
         accumulate(tape.result, g)
     totals: dict[Tensor, np.ndarray] = {}
-    way_back = walk(list(pairs), g)
+    way_back = walk(list(pairs), {tape.result: g})
     for number in range(len(pairs), 0, -1):
         result, g, gradients = next(way_back)
         if into_grad and result._retains_grad:

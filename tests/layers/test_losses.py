@@ -177,3 +177,13 @@ def test_integer_targets_are_compared_in_the_predictions_dtype(integers, dtype):
     for loss in (mse_loss(prediction, np.array([1, 0], integers)), mse_loss(np.array([1, 0], integers), prediction)):
         assert loss.dtype == dtype
         np.testing.assert_allclose(loss.item(), (0.25 + 4) / 2)
+
+
+def test_float16_losses_are_summed_in_float32():
+    logits = Tensor(np.zeros((1, 70_000), np.float16), requires_grad=True)
+    loss = cross_entropy(logits, [0])
+    loss.backward()
+    assert loss.dtype == np.float16
+    assert loss.item() == pytest.approx(np.log(70_000), rel=1e-3)
+    assert logits.grad[0, 0] == pytest.approx(-1, rel=1e-3)
+    assert logits.grad[0, 1] == pytest.approx(1 / 70_000, rel=0.05)

@@ -462,3 +462,17 @@ def test_a_model_with_batchnorm_and_dropout_learns_to_separate_two_clouds(make):
     with no_grad():
         predicted = model.eval()(x).data.argmax(1)
     assert (predicted == labels).mean() > 0.95
+
+
+def test_a_parameter_of_a_single_value_is_saved_and_loaded(tmp_path):
+    class Scale(Module):
+        def __init__(self, value):
+            self.factor = Parameter(value)
+
+        def forward(self, x):
+            return x * self.factor
+
+    model, other = Scale(0.5), Scale(2.0)
+    model.save(tmp_path / "scale.npz")
+    other.load(tmp_path / "scale.npz")
+    assert other.factor.item() == 0.5

@@ -14,6 +14,7 @@ import pytest
 
 import minigrad as mg
 from minigrad import Tensor, record
+from minigrad.extend import array_of
 from minigrad.optim import SGD, Adam
 
 
@@ -427,6 +428,124 @@ def test_a_zero_whose_sign_was_changed_is_a_change():
     w.data *= -1
     with pytest.raises(RuntimeError, match="changed in place"):
         loss.backward()
+
+
+NUMPYS_WRITERS = {
+    "copyto": lambda c: np.copyto(c, 9),
+    "out of multiply": lambda c: np.multiply(c, 2, out=c),
+    "out of exp": lambda c: np.exp(c, out=c),
+    "put": lambda c: np.put(c, [0], 9),
+    "place": lambda c: np.place(c, [True, False, False, False], [9]),
+    "putmask": lambda c: np.putmask(c, [True, False, False, False], 9),
+    "out of clip": lambda c: np.clip(c, 0, 1, out=c),
+    "add.at": lambda c: np.add.at(c, [0], 9),
+    "fill_diagonal": lambda c: np.fill_diagonal(c.reshape(2, 2), 9),
+}
+
+
+@pytest.mark.parametrize("write", NUMPYS_WRITERS.values(), ids=NUMPYS_WRITERS)
+@pytest.mark.parametrize("which", ["a constant", "a detached copy"])
+def test_a_constant_that_a_numpy_function_writes_into_is_watched(write, which):
+    w, c = leaf([1.0, 2.0, 3.0, 4.0]), Tensor([1.0, 2.0, 3.0, 4.0])
+    loss = (w * w * c).sum()
+    write(c if which == "a constant" else w.detach())
+    with pytest.raises(RuntimeError, match="changed in place"):
+        loss.backward()
+
+
+def change_what_was_replaced(w):
+    a = w.data
+    w.data = np.zeros(4)
+    a *= 3
+
+
+def swap_out_change_and_put_back(w):
+    change_what_was_replaced(w)
+    w.data = a = w.data
+    del a
+
+
+def put_a_view_of_itself(w):
+    w.data -= 0.5
+    w.data = w.data[:]
+
+
+def change_and_replace(w):
+    w.data -= 0.5
+    w.data = w.data / 2
+
+
+def change_through_a_detached_tensor_and_assign_that(w):
+    d = w.detach()
+    d.data -= 0.5
+    w.data = d
+
+
+def change_through_an_optimizer_and_replace(w):
+    step_sgd(w)
+    w.data = w.data * 2
+
+
+@pytest.mark.parametrize(
+    "change",
+    [
+        change_what_was_replaced,
+        swap_out_change_and_put_back,
+        put_a_view_of_itself,
+        change_and_replace,
+        change_through_a_detached_tensor_and_assign_that,
+        change_through_an_optimizer_and_replace,
+    ],
+)
+def test_a_changed_array_is_remembered_when_it_is_replaced(change):
+    w = leaf([1.0, 2.0, 3.0, 4.0], name="w")
+    loss = (w * w).sum()
+    change(w)
+    with pytest.raises(RuntimeError, match="tensor 'w' was changed in place"):
+        loss.backward()
+
+
+def test_a_changed_view_is_remembered_when_the_whole_is_replaced():
+    w = leaf([1.0, 2.0, 3.0, 4.0])
+    view = w.reshape(2, 2)
+    loss = (view * view).sum()
+    view.data[...] = 100
+    w.data = np.zeros(4)
+    with pytest.raises(RuntimeError, match="changed in place"):
+        loss.backward()
+
+
+def test_a_change_of_one_column_by_minus_equals_leaves_another_alone():
+    w = leaf(VALUES)
+    column = w[:, 0]
+    loss = (column * column).sum()
+    other = w[:, 1].detach()
+    other.data -= 1
+    loss.backward()
+    np.testing.assert_array_equal(w.grad, [[2, 0], [6, 0]])
+
+
+def test_a_result_that_shares_its_inputs_array_is_watched_as_a_view_of_it():
+    x = leaf([1.0, 2.0])
+    y = record("same", array_of(x), (x,), (lambda g: g,), "d_x = g", saved=())
+    loss = (x * x).sum()
+    y.data[...] = 50
+    with pytest.raises(RuntimeError, match="changed in place"):
+        loss.backward()
+
+
+def test_a_weight_that_is_a_view_keeps_no_second_copy_of_itself_either():
+    w = Tensor(np.arange(1_000_000.0).reshape(1000, 1000), requires_grad=True)
+    tracemalloc.start()
+    try:
+        for _ in range(3):
+            w.zero_grad()
+            (w * w).sum().backward()
+            w.data -= 0.1 * w.grad
+        w.grad = None
+        assert tracemalloc.get_traced_memory()[0] < 1_000_000
+    finally:
+        tracemalloc.stop()
 
 
 PARTS = {

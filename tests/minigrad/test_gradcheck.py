@@ -591,3 +591,15 @@ def test_a_batch_norm_is_left_as_it_was():
     for name, array in layer.named_buffers():
         assert array is before[name][0]
         np.testing.assert_array_equal(array, before[name][1])
+
+
+def test_a_rule_that_writes_into_its_gradient_is_noticed():
+    def double(x):
+        def vjp(g):
+            g *= 2
+            return g
+
+        return record("double", x.data * 2, (x,), (vjp,), "d_x = 2 * g")
+
+    with pytest.raises(GradcheckError, match="writes into the gradient g"):
+        gradcheck(double, Tensor([1.0, 2.0], requires_grad=True))

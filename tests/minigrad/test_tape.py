@@ -882,6 +882,92 @@ def test_a_joint_rule_runs_once_for_each_gradient():
     assert calls == [[True, True]] * 2
 
 
+@pytest.mark.parametrize("gradients", [0, 1, 3])
+def test_a_joint_rule_must_return_a_gradient_for_each_input(gradients):
+    x, y = leaf([1.0]), leaf([2.0])
+    result = record("pair", x.data + y.data, (x, y), lambda g, needs: [g] * gradients, "d_x = ...")
+    with pytest.raises(ValueError, match=f"the vjp of 'pair' must return 2 gradients, got {gradients}"):
+        result.backward()
+
+
+def test_a_joint_rule_lets_go_of_its_gradients():
+    arrays = []
+
+    def joint(g, needs):
+        arrays.append(weakref.ref(d := np.ones(3)))
+        return g * 1, d
+
+    x, y = leaf([1.0, 2.0, 3.0]), leaf([1.0, 2.0, 3.0])
+    result = record("pair", x.data + y.data, (x, y), joint, "d_x = ...")
+    tape = result.tape()
+    result.backward(np.ones(3))
+    y.zero_grad()
+    assert arrays[0]() is None
+    assert len(tape) == 1
+
+
+def test_a_rule_that_returns_what_it_saved_gives_gradients_of_their_own():
+    c, x, z = np.array([1.0, 2.0]), leaf([2.0, 3.0]), leaf([2.0, 3.0])
+    record("dot", np.array(13.0), (x, z), (lambda g, c: c, lambda g, c: c), "d = c", saved=(c,)).backward()
+    x.grad *= 0
+    np.testing.assert_array_equal(c, [1, 2])
+    np.testing.assert_array_equal(z.grad, [1, 2])
+
+
+@pytest.mark.parametrize("saved", [np.ones(2), [np.ones(2)], ({"a": np.ones(2)},), (leaf([1.0]),), (np.ones,)])
+def test_saved_must_be_a_tuple_of_arrays(saved):
+    with pytest.raises(TypeError, match=r"record\('twice'\): saved must be a tuple of arrays"):
+        record("twice", np.array([2.0]), (leaf([1.0]),), (lambda g, *a: 2 * g,), "d_x = 2 * g", saved=saved)
+
+
+def test_a_gradient_with_an_axis_too_many_is_refused_even_if_it_could_be_summed():
+    x = leaf([0.0, 1.0, 2.0])
+    y = record("twice", x.data * 2, (x,), (lambda g: g[:, None] * np.ones(3) * 2,), "d_x = 2 * g")
+    with pytest.raises(ValueError, match=r"of shape \(3,\) for input 0, got shape \(3, 3\)"):
+        y.backward(np.ones(3))
+
+
+@pytest.mark.parametrize(
+    "use",
+    [
+        lambda b: Tensor(np.ones((5000, 3), np.float16)) + b,
+        lambda b: b.broadcast_to((5000, 3)),
+        lambda b: b.reshape(1, 3)[np.zeros(5000, int)],
+    ],
+)
+def test_a_float16_gradient_is_summed_over_copies_in_float32(use):
+    b = Tensor(np.zeros(3, np.float16), requires_grad=True)
+    use(b).backward(np.ones((5000, 3), np.float16))
+    assert b.grad.dtype == np.float16
+    np.testing.assert_array_equal(b.grad, [5000] * 3)
+
+
+def test_what_is_detached_keeps_no_tape_alive(without_gc):
+    w = leaf(np.ones(10))
+    h = w * 2
+    gone = weakref.ref(h)
+    detached = (h * 3).detach()
+    del h
+    assert gone() is None
+    assert detached.data[0] == 6
+
+
+def test_no_grad_that_ends_in_another_thread_switches_off_nothing_there():
+    w = leaf([1.0])
+
+    def paused():
+        with no_grad():
+            yield
+
+    generator = paused()
+    next(generator)
+    with ThreadPoolExecutor(1) as pool:
+        pool.submit(generator.close).result(timeout=TIMEOUT)
+        assert pool.submit(lambda: (w * 2).requires_grad).result(timeout=TIMEOUT)
+    no_grad().__exit__()  # here it never ended
+    assert (w * 2).requires_grad
+
+
 # What record and backward refuse in an operation of one's own.
 
 

@@ -457,6 +457,39 @@ def test_errors_call_a_tensor_by_its_name_or_its_shape(name, label):
     assert leaf([1.0, 2.0], name=name).label == label
 
 
+@pytest.mark.parametrize("dtype", [complex, object, "U3", "M8[s]"])
+def test_a_dtype_that_is_no_real_number_is_refused(dtype):
+    with pytest.raises(TypeError, match="tensors hold real numbers or booleans, not"):
+        Tensor(np.array([1.0]), dtype=dtype)
+
+
+def test_a_single_value_is_an_array_from_the_start():
+    w = leaf(0.5)
+    view = w.reshape(1)
+    w.data[...] = 7
+    np.testing.assert_array_equal(view.data, [7])
+    with mg.no_grad():
+        w += 1
+    assert w.item() == 8
+
+
+@pytest.mark.parametrize("function", [np.shape, np.ndim, np.size])
+def test_numpy_may_ask_for_the_shape_of_a_tensor(function):
+    x = leaf([[1.0, 2.0]])
+    assert function(x) == function(x.data)
+
+
+class Tagged(Tensor):
+    pass
+
+
+@pytest.mark.parametrize("copied", [copy.copy, copy.deepcopy])
+def test_a_copy_has_the_attributes_of_a_subclass(copied):
+    x = Tagged([1.0])
+    x.tag = "here"
+    assert copied(x).tag == "here"
+
+
 # Copies.
 
 COPIES = {
