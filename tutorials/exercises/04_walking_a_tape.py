@@ -27,8 +27,8 @@ example: list[Entry] = [
 ]
 
 # %% [markdown]
-# Now write the function that turns such a list into gradients. It is the heart of every engine: minigrad's own is about
-# as long. You need to know four things.
+# Now write the function that turns such a list into gradients, the heart of every engine. Lesson 1 shows one that finds
+# its tape from the result's tensor; here a tape is a plain list, and tensors are names. You need to know four things.
 #
 # - *Where it starts.* The result is a single number $L$. What is $\partial L / \partial L$?
 # - *In which order.* A rule may only be called when the gradient of its entry's output is complete, that is, after all
