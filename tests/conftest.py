@@ -1,9 +1,18 @@
-"""Starts the lessons when the tests start, beside the other tests: they take as long as all the rest."""
+"""Starts the lessons when the tests start, beside the other tests: they take as long as all the rest.
 
+Only lessons that a selected test waits for: with ``-m 'not slow'``, none.
+"""
+
+import gc
 from concurrent.futures import ThreadPoolExecutor
 
 import pytest
 from run_lesson import run
+
+
+def pytest_collection_finish():
+    """Spare the garbage collector the tests themselves, thousands of objects: many tests collect garbage."""
+    gc.freeze()
 
 
 @pytest.fixture(scope="session", autouse=True)

@@ -59,6 +59,7 @@ def test_the_tape_examples_write_a_page_and_step_through_it(reader):
     assert "7: x_hat = divide(" in finished.stdout
 
 
+@pytest.mark.slow
 def test_the_example_with_pytorch_runs_after_the_others(tmp_path):
     pytest.importorskip("torch")
     finished = run(EXAMPLES, tmp_path)

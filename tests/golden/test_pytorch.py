@@ -176,6 +176,7 @@ def test_weights_travel_from_pytorch_by_their_own_keys():
         assert back[key].dtype == value.dtype
 
 
+@pytest.mark.slow
 def test_weights_travel_to_pytorch_and_give_the_same_output():
     torch = pytest.importorskip("torch", reason="PyTorch is not installed")
     model = network()

@@ -263,6 +263,7 @@ def test_a_file_cut_off_anywhere_is_refused_by_name(tmp_path):
             load_arrays(path)
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("save", [np.savez, np.savez_compressed])
 def test_a_byte_changed_anywhere_is_refused_by_name_or_changes_no_value(tmp_path, save):
     path, weight = tmp_path / "model.npz", np.arange(3.0)

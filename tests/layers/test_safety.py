@@ -30,6 +30,7 @@ while True:
 """
 
 
+@pytest.mark.slow
 def test_a_save_killed_at_any_moment_leaves_the_old_file_or_the_new_one(tmp_path):
     path, rng = tmp_path / "model.npz", np.random.default_rng(0)
     for _ in range(50):
@@ -178,6 +179,7 @@ def files(tmp_path):
     }
 
 
+@pytest.mark.slow
 def test_a_thousand_damaged_files_are_refused_by_name_or_read_right(tmp_path):
     rng, refused = np.random.default_rng(1), 0
     tracemalloc.start()

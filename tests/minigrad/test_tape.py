@@ -351,6 +351,7 @@ def chain(x, length):
     return x
 
 
+@pytest.mark.slow
 def test_a_chain_of_100000_operations_goes_backward():
     x = leaf([1.0, 2.0])
     y = chain(x, 100_000)
@@ -358,6 +359,7 @@ def test_a_chain_of_100000_operations_goes_backward():
     np.testing.assert_array_equal(x.grad, [1, 1])
 
 
+@pytest.mark.slow
 def test_an_unused_chain_of_100000_operations_is_freed(without_gc):
     y = chain(leaf([1.0]), 1)
     first = weakref.ref(y)
@@ -412,6 +414,7 @@ def test_backward_lets_go_of_what_only_the_tape_held(without_gc):
     assert reference() is None
 
 
+@pytest.mark.slow
 def test_20000_training_steps_hold_no_more_memory_than_a_few(without_gc):
     rng = np.random.default_rng(0)
     x, y = rng.normal(size=(8, 3)), rng.normal(size=(8, 1))

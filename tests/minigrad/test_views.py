@@ -497,6 +497,7 @@ def test_a_notebook_shows_the_table():
     assert [cell.text for cell in table.findall("tbody/tr")[0]][:5] == ["1", "%1", "multiply", "x, 3", "(2,)"]
 
 
+@pytest.mark.slow
 def test_a_tape_of_300_entries_makes_a_page_that_is_not_too_large(tmp_path):
     rng = np.random.default_rng(0)
     x = w = leaf(rng.normal(size=(60, 60)), "w")

@@ -17,6 +17,7 @@ from tutorials.exercises.checks import run
 from tutorials.exercises.checks.framework import Verdict
 from tutorials.exercises.checks.run import FOLDER, check_file, exercises, points
 
+pytestmark = pytest.mark.slow
 SOLUTIONS = Path(__file__).parent / "solutions"
 EXERCISES = {exercise.number: exercise for exercise in exercises()}
 ROOT = FOLDER.parents[1]

@@ -261,6 +261,7 @@ def test_a_gzip_file_cut_off_anywhere_is_refused_by_name(tmp_path):
             read_idx(path, ndim=1)
 
 
+@pytest.mark.slow
 def test_a_gzip_file_with_a_flipped_bit_is_refused_by_name_or_changes_no_value(tmp_path):
     path, whole = tmp_path / "labels.gz", gzip.compress(idx(labels(50)), mtime=0)
     refused = 0

@@ -8,6 +8,8 @@ import pytest
 from tutorials.exercises.checks.framework import check
 from tutorials.exercises.checks.run import FOLDER, check_file, exercises, points
 
+pytestmark = pytest.mark.slow
+
 SOLUTIONS = Path(__file__).parent / "solutions"
 EXERCISES = exercises()
 TASKS = [pytest.param(e, t, id=f"{e.number}-{t.function}") for e in EXERCISES for t in e.tasks]

@@ -3,6 +3,8 @@
 import pytest
 from run_lesson import LESSONS, run
 
+pytestmark = pytest.mark.slow
+
 
 @pytest.mark.parametrize("lesson", LESSONS)
 def test_a_lesson_holds_its_claims_and_leaves_its_figures(lessons, lesson):

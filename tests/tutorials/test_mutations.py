@@ -14,6 +14,7 @@ import pytest
 from tutorials.exercises.checks.framework import check, close, named
 from tutorials.exercises.checks.run import exercises
 
+pytestmark = pytest.mark.slow
 SOURCE = (Path(__file__).parent / "solutions" / "10_batchnorm_backward.py").read_text(encoding="utf-8")
 (EXERCISE,) = (exercise for exercise in exercises() if exercise.number == 10)
 OPERATORS = (ast.Add, ast.Sub, ast.Mult, ast.Div)

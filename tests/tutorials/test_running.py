@@ -12,6 +12,7 @@ from run_lesson import LESSONS, TIMEOUT, TUTORIALS, run
 
 from tutorials import lesson as lessons
 
+pytestmark = pytest.mark.slow
 ROOT = TUTORIALS.parent
 
 
