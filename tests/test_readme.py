@@ -71,8 +71,8 @@ DOCUMENTS = sorted(path for path in ROOT.glob("**/*.md") if ".venv" not in path.
 
 @pytest.mark.parametrize("document", DOCUMENTS, ids=lambda path: str(path.relative_to(ROOT)))
 def test_every_file_and_folder_that_a_document_names_exists(document):
-    text = document.read_text(encoding="utf-8")
-    for path in re.findall(r"`((?:minigrad|layers|tutorials|tests)/[\w./]*)`", text):
+    text = re.sub(r"^```.*?^```", "", document.read_text(encoding="utf-8"), flags=re.MULTILINE | re.DOTALL)
+    for path in re.findall(r"`((?:minigrad|layers|tutorials|tests)/[\w./]*)`(?!, a new file)", text):
         assert (ROOT / path).exists(), path
     for link in re.findall(r"\]\(((?!http)[^)#]+)[^)]*\)", text):
         assert (document.parent / link).exists(), link
@@ -81,7 +81,7 @@ def test_every_file_and_folder_that_a_document_names_exists(document):
 def test_the_course_shows_every_lesson_with_its_picture():
     course = (ROOT / "tutorials" / "README.md").read_text(encoding="utf-8")
     lessons = sorted(path.name for path in (ROOT / "tutorials").glob("[0-9]*.py"))
-    assert len(lessons) == 11
+    assert len(lessons) >= 11
     for lesson in lessons:
         assert re.search(
             rf"\| !\[\]\(images/{lesson[:2]}\.png\) \| \[{int(lesson[:2])}\. [^]]+\]\({lesson}\) ", course
