@@ -18,7 +18,7 @@ from .ops import __all__ as _primitives
 from .tensor import Tensor  # isort: split  everything else builds on it
 from .views import Tape
 
-__version__ = "0.1.0"  # a plain literal: setup.cfg reads it without importing, so without NumPy
+__version__ = "0.2.0"  # a plain literal: setup.cfg reads it without importing, so without NumPy
 
 __all__ = [
     "Entry",
