@@ -20,7 +20,7 @@ import numpy as np
 
 import minigrad as mg
 from layers import Linear, ReLU, Sequential
-from minigrad import GradcheckError, Tensor, gradcheck, gradcheck_module, record
+from minigrad import GradcheckError, Tensor, array_of, gradcheck, gradcheck_module, record
 
 args = parse(parser("Finite differences, and what gradcheck makes of right and wrong rules."), "02_checking_gradients")
 rng = np.random.default_rng(args.seed)
@@ -158,14 +158,15 @@ print(f"the farthest of them is {farthest_kink:.4f} from the kink")
 
 # %% [markdown]
 # ## A rule with a factor missing
-# Now an operation of your own. `record` puts it on the tape, with a function from the gradient `g` of the result to the
-# gradient of `x`. The derivative of $x^3$ is $3x^2$, and somebody forgot the 3.
+# Now an operation of your own. `record` puts it on the tape, as in lesson 1: with a vjp, the function from the gradient
+# `g` of the result to the gradient of `x`; the same in words; and `saved`, the arrays that the vjp gets after `g`. The
+# derivative of $x^3$ is $3x^2$, and somebody forgot the 3.
 
 
 # %%
 def cube(x: Tensor, factor: float = 1) -> Tensor:
-    a = x.data
-    return record("cube", a**3, (x,), (lambda g: g * factor * a * a,), f"d_x = {factor} * g * x**2")
+    a = array_of(x)
+    return record("cube", a**3, (x,), (lambda g, a: g * factor * a * a,), f"d_x = {factor} * g * x**2", saved=(a,))
 
 
 inputs = rng.uniform(0.5, 1.5, (2, 3)) * [[1, -1, 1], [-1, 1, -1]]  # both signs, and nothing close to 0
@@ -186,12 +187,10 @@ print(dropped_factor)
 
 # %%
 def swish(x: Tensor, whole_rule: bool = False) -> Tensor:
-    a = x.data
+    a = array_of(x)
     s = 1 / (1 + np.exp(-a))
-    d = s + a * s * (1 - s) if whole_rule else s
-    return record(
-        "swish", a * s, (x,), (lambda g: g * d,), "d_x = g * (s + x*s*(1-s))" if whole_rule else "d_x = g * s"
-    )
+    d, rule = (s + a * s * (1 - s), "d_x = g * (s + x*s*(1-s))") if whole_rule else (s, "d_x = g * s")
+    return record("swish", a * s, (x,), (lambda g, d: g * d,), rule, saved=(d,))
 
 
 dropped_term, whole_rule = report(swish, x), report(lambda x: swish(x, whole_rule=True), x)
@@ -212,7 +211,7 @@ print("the whole rule:", whole_rule)
 
 # %%
 def bad_abs(x: Tensor) -> Tensor:
-    return record("abs", np.abs(x.data), (x,), (lambda g: g,), "d_x = g")
+    return record("abs", np.abs(array_of(x)), (x,), (lambda g: g,), "d_x = g", saved=())
 
 
 positive = Tensor(np.abs(inputs), requires_grad=True, name="x")

@@ -24,7 +24,7 @@ import numpy as np
 from matplotlib.patches import FancyArrowPatch, Rectangle
 
 from layers import Linear, Module, Parameter, ReLU, Sequential, cross_entropy
-from minigrad import Tensor, gradcheck, no_grad, record
+from minigrad import Tensor, array_of, gradcheck, no_grad, record
 from minigrad.optim import SGD
 from tutorials.data import load_digits
 
@@ -224,7 +224,7 @@ table(["channel", "ordinary", "far", "narrow"], [[name, *(f"{v:.2g}" for v in ro
 # ## Finite differences
 # Tape and hand could agree and both be wrong. `gradcheck` is a judge who knows no calculus: it changes each input a
 # little, and looks what the output does. `record` puts an operation of your own on the tape, here batch normalization
-# with any backward that you like.
+# with any backward that you like: one function for the gradients of all three inputs, and what it needs in `saved`.
 
 
 # %%
@@ -232,15 +232,15 @@ def batch_norm_with(backward):
     """A batch normalization whose gradients come from ``backward(d_y, x, gamma)``, right or wrong."""
 
     def batch_norm(x: Tensor, gamma: Tensor, beta: Tensor) -> Tensor:
-        a, g = x.data, gamma.data
+        a, g = array_of(x), array_of(gamma)
         centered = a - a.mean(axis=0)
-        y = g * centered / np.sqrt((centered**2).mean(axis=0) + eps) + beta.data
+        y = g * centered / np.sqrt((centered**2).mean(axis=0) + eps) + array_of(beta)
 
-        def vjp(d_y, needs):
+        def vjp(d_y, needs, a, g):
             d = backward(d_y, a, g)
             return d["x"], d["gamma"], d["beta"]
 
-        return record("batch_norm", y, (x, gamma, beta), vjp, "on trial")
+        return record("batch_norm", y, (x, gamma, beta), vjp, "on trial", saved=(a, g))
 
     return batch_norm
 
