@@ -4,7 +4,7 @@
 # You will learn
 # - how a computation, written down line by line, becomes a list from which its gradient can be read off;
 # - why that list is read in reverse, and why the gradients of everything that is used twice are *added*;
-# - what a gradient costs: about as much as the computation itself, whether it has 2 inputs or 2 million.
+# - what a gradient costs: a small multiple of the computation itself, however many inputs there are.
 #
 # The list is called a *tape*, or a Wengert list, after R. E. Wengert, *A simple automatic derivative evaluation
 # program*, Communications of the ACM 7 (1964). Run this file as a script, or cell by cell.
