@@ -69,17 +69,14 @@ class Entry:
             input; None if nobody needs that gradient, which then isn't computed.
         saved: the arrays that the vjps need.
         rule: the vjps in words, ``g`` being the gradient of the result.
-        memories: what minigrad.guards knows of the arrays of the inputs that are Tensors, and of the result.
         number: its place in the order of recording.
     """
 
-    __slots__ = ("op", "inputs", "vjps", "saved", "rule", "memories", "number")
+    __slots__ = ("op", "inputs", "vjps", "saved", "rule", "number")
 
-    def __init__(self, op: str, inputs: tuple, vjps: tuple, saved: tuple, rule: str, memories: list) -> None:
+    def __init__(self, op: str, inputs: tuple, vjps: tuple, saved: tuple, rule: str) -> None:
         self.op, self.inputs, self.vjps, self.saved, self.rule = op, inputs, vjps, saved, rule
-        self.memories, self.number = memories, next(guards.clock)
-        for memory in memories:
-            memory.used = self.number
+        self.number = next(guards.clock)
 
     @property
     def needs(self) -> tuple[bool, ...]:
@@ -112,7 +109,7 @@ class Entry:
         return np.asarray(unbroadcast(d, x.shape), x.dtype)
 
 
-RELEASED = Entry("released", (), (), (), "takes the place of an entry that backward() has used", [])
+RELEASED = Entry("released", (), (), (), "takes the place of an entry that backward() has used")
 ARRAY = (np.ndarray, np.generic)  # of single values NumPy makes scalars
 
 
@@ -138,8 +135,10 @@ def record(
         if True in needs:
             if False in needs:
                 vjps = tuple(vjp if need else None for vjp, need in zip(vjps, needs, strict=True))
-            memories = [x._memory for x in (*inputs, result) if isinstance(x, Tensor)]
-            result._entry, result._requires_grad = Entry(op, inputs, vjps, saved, rule, memories), True
+            result._entry, result._requires_grad = Entry(op, inputs, vjps, saved, rule), True
+            for x in (*inputs, result):
+                if isinstance(x, Tensor):
+                    x._memory.used = result._entry.number
     return result
 
 

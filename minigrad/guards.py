@@ -6,9 +6,8 @@ An entry of the tape saves the arrays that its vjps will need. Were one of them 
 saved is still the same.
 
 A change made through a view (a reshape, a slice) changes other tensors' arrays, too. So what is known of a piece of
-memory is kept in a ``Memory``, which a tensor shares with its views and detached copies, and which the entries that
-read or made it keep as well. One clock numbers entries and changes: "was this memory changed after that entry was
-recorded?" compares two numbers.
+memory is kept in a ``Memory``, which a tensor shares with its views and detached copies. One clock numbers entries and
+changes: "was this memory changed after that entry was recorded?" compares two numbers.
 """
 
 from __future__ import annotations
@@ -36,14 +35,23 @@ class Memory:
         used: when the last entry was recorded that reads or made it.
         changed: when it was last changed in place, as far as we were told.
         snapshot: (when, copy): what it held when it was last handed out while an entry may have needed it.
+        former: the tensor's memory before its array was replaced, if an entry may still need that.
     """
 
-    __slots__ = ("array", "changed", "snapshot", "used")
+    __slots__ = ("array", "changed", "former", "snapshot", "used")
 
     snapshot: tuple[int, np.ndarray] | None
+    former: Memory | None
 
     def __init__(self, array: np.ndarray) -> None:
-        self.array, self.used, self.changed, self.snapshot = array, 0, 0, None
+        self.array, self.used, self.changed, self.snapshot, self.former = array, 0, 0, None, None
+
+
+def replaced(tensor: Tensor, array: np.ndarray) -> Memory:
+    """The memory of the array that is to take the place of a tensor's."""
+    new, old = Memory(array), tensor._memory
+    new.former = old if old.used and _may_be_needed(tensor) else old.former
+    return new
 
 
 def mark_changed(tensors: Iterable[Tensor]) -> None:
@@ -58,7 +66,7 @@ def watch(tensor: Tensor) -> None:
     """Copy an array that is about to be handed out, if an entry may need it, to tell later what became of it."""
     global last_change
     memory = tensor._memory
-    if not memory.used or (tensor._data is memory.array and not _is_held(memory)):
+    if not memory.used or not _may_be_needed(tensor):
         memory.snapshot = None
         return
     if memory.snapshot is not None:
@@ -76,13 +84,15 @@ def is_watched(memory: Memory) -> bool:
     return memory.snapshot is not None and memory.snapshot[0] > memory.used
 
 
-def _is_held(memory: Memory) -> bool:
-    """Whether anybody but the tensor whose array this is holds it or a view of it, as an entry does that saved it.
+def _may_be_needed(tensor: Tensor) -> bool:
+    """Whether anybody but the tensor holds its array or a view of it, as an entry does that saved it.
 
     A training loop changes its weights after ``backward`` has released the tape; nobody holds them then, and there is
     nothing to watch. Views refer to the array that owns the memory, which is the ``base`` of an array that is a view.
     """
-    array, base = memory.array, memory.array.base
+    array, base = tensor._memory.array, tensor._memory.array.base
+    if tensor._data is not array:  # a view of it, and others may be in use
+        return True
     return sys.getrefcount(array) > _alone or (base is not None and sys.getrefcount(base) > _alone_as_base)
 
 
@@ -93,14 +103,14 @@ class _Example:
         self._data, self._memory = array, Memory(array)
 
 
-def _references(memory: Memory) -> tuple[int, int]:
-    array, base = memory.array, memory.array.base
+def _references(tensor: _Example) -> tuple[int, int]:
+    array, base = tensor._memory.array, tensor._memory.array.base
     return sys.getrefcount(array), sys.getrefcount(base)
 
 
 # Measured, because how many references the calls themselves make differs from one Python to the next.
 _example = _Example(np.empty(2)[:])
-_alone, _alone_as_base = _references(_example._memory)
+_alone, _alone_as_base = _references(_example)
 
 
 def refuse_changed(tape: list[tuple[Tensor, Entry]], first: int = 1) -> None:
@@ -111,9 +121,9 @@ def refuse_changed(tape: list[tuple[Tensor, Entry]], first: int = 1) -> None:
     if not tape or last_change < tape[0][1].number:
         return
     for position, (result, entry) in enumerate(tape, first):
-        tensors = (*(x for x in entry.inputs if hasattr(x, "_memory")), result)
-        for x, memory in zip(tensors, entry.memories, strict=True):
-            if any(_changed_since(entry.number, memory, array) for array in entry.saved):
+        for x in (*entry.inputs, result):
+            memory = getattr(x, "_memory", None)
+            if memory is not None and any(_changed_since(entry.number, memory, array) for array in entry.saved):
                 raise RuntimeError(
                     f"{x.label} was changed in place after entry {position} of the tape ({entry.op}) was recorded, "
                     "and that entry needs its old values for the gradient: call backward() before changing it, or "
@@ -123,6 +133,8 @@ def refuse_changed(tape: list[tuple[Tensor, Entry]], first: int = 1) -> None:
 
 def _changed_since(number: int, memory: Memory, saved: Any) -> bool:
     """Whether a saved array lies in this memory, and was changed after the entry of that number was recorded."""
+    if memory.former is not None and _changed_since(number, memory.former, saved):
+        return True
     if not isinstance(saved, np.ndarray) or not np.may_share_memory(saved, memory.array):
         return False
     if memory.changed > number or memory.snapshot is None:

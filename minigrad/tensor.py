@@ -84,7 +84,7 @@ class Tensor(Interop):
                 "make a new Tensor for another shape"
             )
         if array is not self._data and not np.may_share_memory(array, self._memory.array):
-            self._memory = guards.Memory(array)
+            self._memory = guards.replaced(self, array)
         elif not guards.is_watched(self._memory):  # `w.data -= step` ends here, and .data has put the array under watch
             guards.mark_changed([self])
         self._data = array
@@ -281,7 +281,8 @@ def array_of(x: Operand) -> Any:
     """The array of an operand, to read and never to write. Python numbers stay as they are, so that they don't widen a
     float32 operand; a single value comes as a NumPy scalar, which computes faster."""
     if isinstance(x, Tensor):
-        return x._data if x._data.ndim else x._data[()]
+        a = x._data
+        return a[()] if type(a) is np.ndarray and not a.ndim else a
     return x if isinstance(x, (int, float)) else to_array(x)
 
 
