@@ -11,7 +11,7 @@ import numpy as np
 from minigrad.extend import Operand, array_of
 
 CACHE = 65536  # values of an array that stays in the processor's cache from one operation to the next
-ROWS = 1024  # terms of a sum that float32 adds up one by one
+ROWS = 256  # terms of a sum that float32 adds up one by one
 
 
 def in_dtype_of(x: np.ndarray, *others: Operand | None) -> np.ndarray:
@@ -81,8 +81,16 @@ def channel_last(x: np.ndarray, channels_last: bool) -> np.ndarray:
 
 
 def channel_sums(x: np.ndarray) -> np.ndarray:
-    """Sum over all axes but the last: shape (C,)."""
-    return column_sums(x if x.ndim == 2 else x.swapaxes(1, 2) @ ones(x.shape[1], x.dtype.char))
+    """Sum over all axes but the last: shape (C,); of (N, L, C) over L first, in parts of ``ROWS`` values as well."""
+    if x.ndim == 2:
+        return column_sums(x)
+    rows = x.swapaxes(1, 2)
+    one, rest = ones(min(x.shape[1], ROWS), x.dtype.char), x.shape[1] % ROWS
+    if x.shape[1] <= ROWS:
+        return column_sums(rows @ one)
+    whole = rows[..., : x.shape[1] - rest]
+    sums = (whole.reshape(len(x), -1, ROWS) @ one).reshape(*rows.shape[:2], -1).sum(-1)
+    return column_sums(sums + rows[..., x.shape[1] - rest :] @ one[:rest])
 
 
 def channel_products(x: np.ndarray, y: np.ndarray) -> np.ndarray:

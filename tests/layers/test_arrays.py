@@ -31,6 +31,13 @@ def test_the_sum_of_many_float32_rows_is_as_exact_as_float32_allows(rows, make):
     assert (np.abs(channel_products(x, x) - (exact * exact).sum(0)) <= 1e-5 * (exact * exact).sum(0)).all()
 
 
+@pytest.mark.parametrize("length", [1, ROWS - 1, ROWS, ROWS + 1, 2 * ROWS, 40_000])
+@pytest.mark.parametrize("step", [1, 2])
+def test_the_sum_over_many_pixels_is_as_exact_as_float32_allows(length, step):
+    x = np.full((2, 3, length * step), 0.1, np.float32)[..., ::step]
+    np.testing.assert_allclose(channel_sums(channel_last(x, False)), [np.float32(0.1) * 2.0 * length] * 3, rtol=5e-6)
+
+
 @pytest.mark.parametrize("rows", [CACHE // 2 - 1, CACHE // 2, CACHE // 2 + 1, CACHE + 1])
 def test_products_are_summed_in_blocks_and_in_one_alike(rows):
     x, y = random(rows, 2), random(rows, 2, seed=1)
