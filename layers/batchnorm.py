@@ -133,7 +133,7 @@ def batch_norm(
     shapes = [array.shape for array in (gamma, beta, *running)]
     if shapes.count((channels,)) < len(shapes):
         names = ("weight", "bias", "running_mean", "running_var")
-        name, shape = next(pair for pair in zip(names, shapes, strict=False) if pair[1] != (channels,))
+        name, shape = next(pair for pair in zip(names, shapes) if pair[1] != (channels,))
         raise ValueError(
             f"batch_norm: {name} must have shape ({channels},), a value for each channel of an input of shape "
             f"{a.shape}, got {shape}"

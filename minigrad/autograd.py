@@ -89,7 +89,7 @@ class Entry:
     def pull_back(self, g: np.ndarray) -> list[tuple[Tensor, np.ndarray]]:
         """Each input that needs a gradient, with the gradient that this entry sends it."""
         sent = []
-        for x, vjp in zip(self.inputs, self.vjps):  # noqa: B905  as long as each other by construction
+        for x, vjp in zip(self.inputs, self.vjps):
             if vjp is not None:
                 d = vjp(g, *self.saved)
                 if not isinstance(d, ARRAY) or d.shape != x._data.shape or d.dtype is not x._data.dtype:
@@ -100,7 +100,7 @@ class Entry:
     def _fit(self, d: Any, x: Tensor, ndim: int) -> np.ndarray:
         """The gradient in its input's shape and dtype; ValueError or TypeError if the vjp returned something else."""
         real = isinstance(d, ARRAY) and d.dtype.kind in "fiub"
-        lengths = zip(x.shape[::-1], d.shape[::-1]) if real else ()  # noqa: B905  d may have more
+        lengths = zip(x.shape[::-1], d.shape[::-1]) if real else ()
         if not real or not x.ndim <= d.ndim <= max(ndim, x.ndim) or any(n not in (1, length) for n, length in lengths):
             position = next(i for i, other in enumerate(self.inputs) if other is x)
             wanted = f"the vjp of '{self.op}' must return real numbers of shape {x.shape} for input {position}"
@@ -130,11 +130,11 @@ def record(
     if isinstance(view_of, Tensor) and np.may_share_memory(value, view_of._data):
         result._memory = view_of._memory
     if _paused.get() <= 0:
-        pairs = zip(inputs, vjps)  # noqa: B905
+        pairs = zip(inputs, vjps)
         needs = [vjp is not None and isinstance(x, Tensor) and x._requires_grad for x, vjp in pairs]
         if True in needs:
             if False in needs:
-                vjps = tuple(vjp if need else None for vjp, need in zip(vjps, needs, strict=True))
+                vjps = tuple(vjp if need else None for vjp, need in zip(vjps, needs))
             result._entry, result._requires_grad = Entry(op, inputs, vjps, saved, rule), True
             for x in (*inputs, result):
                 if isinstance(x, Tensor):
@@ -167,7 +167,7 @@ def tape_of(result: Tensor) -> list[tuple[Tensor, Entry]]:
             advice = "compute it again, or add up the losses and call backward() once"
             raise RuntimeError(f"the tape of {tensor.label} was already used by backward() and released: {advice}")
         found.append((tensor, entry))
-        for x, vjp in zip(entry.inputs, entry.vjps):  # noqa: B905
+        for x, vjp in zip(entry.inputs, entry.vjps):
             if vjp is not None and x._entry is not None and id(x) not in seen:
                 seen.add(id(x))
                 todo.append((x, x._entry))

@@ -56,14 +56,14 @@ def gradcheck(
     _refuse_unfit(checked.values())
     with no_grad():
         values, again = _outputs(fn, inputs), _outputs(fn, inputs)
-    if not all(np.array_equal(a, b, equal_nan=True) for a, b in zip(values, again, strict=True)):
+    if not all(np.array_equal(a, b, equal_nan=True) for a, b in zip(values, again)):
         problems = ["fn gave two different results for the same inputs: fix its random seed, or switch dropout off"]
     else:
         by_tape = _jacobians_by_tape(fn, inputs, checked.values(), values)
         by_differences = {i: _jacobian_by_differences(fn, inputs, x, eps, values) for i, x in checked.items()}
         problems = []
-        for (position, x), analytic in zip(checked.items(), by_tape, strict=True):
-            for output, (a, n) in enumerate(zip(analytic, by_differences[position], strict=True)):
+        for (position, x), analytic in zip(checked.items(), by_tape):
+            for output, (a, n) in enumerate(zip(analytic, by_differences[position])):
                 label = f"input {position} ({x.label}), output {output}"
                 problems += _compare(label, a, n, x.shape, values[output].shape, atol, rtol)
         problems = problems or _problems_with_random_gradients(fn, inputs, checked, values, by_differences, atol, rtol)
@@ -102,7 +102,7 @@ def gradcheck_module(module: Any, *inputs: Any) -> bool:
         for buffer, values in buffers:
             if buffer.flags.writeable:
                 buffer[...] = values
-        for generator, state in zip(generators, states, strict=True):
+        for generator, state in zip(generators, states):
             generator.bit_generator.state = state
 
 
@@ -143,7 +143,7 @@ def _jacobians_by_tape(fn: Callable, inputs: tuple, checked: Any, values: list) 
             if result.requires_grad:
                 one_hot = np.zeros(y.size)
                 one_hot[row] = 1
-                for jacobian, d in zip(jacobians, _gradients(result, one_hot.reshape(y.shape), checked), strict=True):
+                for jacobian, d in zip(jacobians, _gradients(result, one_hot.reshape(y.shape), checked)):
                     jacobian[output][row] = 0 if d is None else d.ravel()
     return jacobians
 
@@ -206,7 +206,7 @@ def _gradients_with(
     finally:
         for x in checked.values():
             x.requires_grad = True
-    return {i: np.zeros(x.shape) if d is None else d for (i, x), d in zip(checked.items(), arrived, strict=True)}
+    return {i: np.zeros(x.shape) if d is None else d for (i, x), d in zip(checked.items(), arrived)}
 
 
 def _compare_products(
@@ -232,7 +232,7 @@ def _compare_products(
 
 def _gradients(result: Tensor, gradient: np.ndarray, checked: Any) -> list[np.ndarray | None]:
     """What ``backward`` gives each checked input, leaving the ``grad`` of every tensor as it was."""
-    on_tape = (x for _, e in tape_of(result) for x, need in zip(e.inputs, e.needs, strict=True) if need)
+    on_tape = (x for _, e in tape_of(result) for x, need in zip(e.inputs, e.needs) if need)
     before = {id(x): (x, x.grad) for x in (result, *checked, *on_tape)}
     for x, _ in before.values():
         x.grad = None
@@ -268,7 +268,7 @@ def _jacobian_by_differences(fn: Callable, inputs: tuple, x: Tensor, eps: float,
                 x._data[index] = before - eps
                 below = _outputs(fn, inputs)
                 x._data[index] = before
-                for matrix, high, low in zip(jacobian, above, below, strict=True):
+                for matrix, high, low in zip(jacobian, above, below):
                     matrix[:, column] = ((high - low) / (2 * eps)).ravel()
     finally:
         x._data, x._memory = kept

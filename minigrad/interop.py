@@ -150,7 +150,7 @@ def _compute(function: Callable, name: str, inputs: Iterable, settings: dict[str
                     f"np.{name} got {t.label}, and its result would have no gradient: {advice}, or .data where no "
                     "gradient is wanted"
                 )
-    return function(*_arrays(inputs), **dict(zip(settings, _arrays(settings.values()), strict=True)))
+    return function(*_arrays(inputs), **dict(zip(settings, _arrays(settings.values()))))
 
 
 def _arrays(values: Iterable) -> list:

@@ -65,11 +65,11 @@ class _Optimizer:
             raise RuntimeError(f"{type(self).__name__}.step(): no parameter has a gradient: call loss.backward() first")
         changes, kept = self._changes(todo)
         if "raise" in np.geterr().values():  # then the subtraction may raise, too: try it
-            for (_, a, _), change in zip(todo, changes, strict=True):
+            for (_, a, _), change in zip(todo, changes):
                 np.subtract(a, change)
         try:  # from here on nothing raises, but for somebody's Ctrl-C
             with np.errstate(all="ignore"):
-                for (_, a, _), change in zip(todo, changes, strict=True):
+                for (_, a, _), change in zip(todo, changes):
                     a -= change
             for name, values in kept.items():
                 setattr(self, name, values)

@@ -95,7 +95,7 @@ def draw_edge(ax: Axes, edge: Edge, em: float) -> None:
     from matplotlib.path import Path
 
     codes = {"M": [Path.MOVETO], "L": [Path.LINETO], "C": [Path.CURVE4] * 3}
-    points = [point for _, *xy in edge.path for point in zip(xy[::2], xy[1::2], strict=True)]
+    points = [point for _, *xy in edge.path for point in zip(xy[::2], xy[1::2])]
     path = Path(points, [code for letter, *_ in edge.path for code in codes[letter]])
     ax.add_patch(PathPatch(path, fc="none", ec="0.45", lw=em / 9, zorder=1))
     x, y = points[-1]

@@ -138,9 +138,9 @@ def make_graph(tape: Tape, values: bool, grads: dict[int, list[list[str]]], max_
         cards[id(card) if kind == "constant" else id(x)] = card
         return card
 
-    for position, entry in zip(tape.part, tape, strict=True):
+    for position, entry in zip(tape.part, tape):
         sources = []
-        for x, need in zip(entry.inputs, entry.needs, strict=True):
+        for x, need in zip(entry.inputs, entry.needs):
             kind = "constant" if not need else "result" if id(x) in results else "leaf"
             sources.append(cards[id(x)] if need and id(x) in cards else add_card(x, kind))
         card = add_card(tape.results[position], "operation", title=one_line(entry.op, OP), position=position)
@@ -171,7 +171,7 @@ def arrange(graph: Graph, max_width: float) -> None:
     graph.height = max((card.y + card.height / 2 for column in columns for card in column), default=0)
     ends = [straight_end(column) for column in columns]
     drawn: set[Card] = set()  # places of lines
-    for edge, passed in zip(graph.edges, routes, strict=True):
+    for edge, passed in zip(graph.edges, routes):
         draw_path(edge, passed, ends, breaks, drawn)
     bottom = max((y for edge in graph.edges for _, *xy in edge.path for y in xy[1::2]), default=0)
     graph.height = max(graph.height, bottom)
@@ -252,7 +252,7 @@ def place(columns: list[list[Card]]) -> None:
                 near = [(other.y, PULL[other.kind]) for other in card.before + card.after]
                 wanted.append(sum(y * pull for y, pull in near) / sum(pull for _, pull in near) if near else card.y)
             sizes, pulls = [card.height + GAP for card in column], [PULL[card.kind] for card in column]
-            for card, y in zip(column, spread(wanted, sizes, pulls), strict=True):
+            for card, y in zip(column, spread(wanted, sizes, pulls)):
                 card.y = y
 
 
@@ -269,14 +269,14 @@ def spread(wanted: list[float], heights: list[float], pulls: list[float]) -> lis
     """
     tops = [0.0, *itertools.accumulate(heights[:-1])]
     groups: list[tuple[float, float, int]] = []  # mean of (wanted - offset), sum of the pulls, how many boxes
-    for y, top, height, pull in zip(wanted, tops, heights, pulls, strict=True):
+    for y, top, height, pull in zip(wanted, tops, heights, pulls):
         mean, count = y - top - height / 2, 1
         while groups and groups[-1][0] > mean:
             other, weight, size = groups.pop()
             mean, pull, count = (mean * pull + other * weight) / (pull + weight), pull + weight, count + size
         groups.append((mean, pull, count))
     shifts = [mean for mean, _, count in groups for _ in range(count)]
-    return [shift + top + height / 2 for shift, top, height in zip(shifts, tops, heights, strict=True)]
+    return [shift + top + height / 2 for shift, top, height in zip(shifts, tops, heights)]
 
 
 def break_into_bands(columns: list[list[Card]], max_width: float) -> dict[int, tuple[float, float]]:
@@ -300,7 +300,7 @@ def break_into_bands(columns: list[list[Card]], max_width: float) -> dict[int, t
         shifts.append((room - min(card.x for card in cards), bottom - top))
         starts[band[0][0].column] = (room - CURVE, shifts[-1][1] - shifts[-2][1] if len(shifts) > 1 else 0)
         bottom += end - top + 3 * GAP
-    for band, (right, down) in zip(bands, shifts, strict=True):
+    for band, (right, down) in zip(bands, shifts):
         for card in itertools.chain.from_iterable(band):
             card.x += right
             card.y += down

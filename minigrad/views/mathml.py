@@ -83,7 +83,7 @@ def formula(node: ast.expr) -> tuple[str, int]:  # noqa: C901  a case for each k
         case ast.BinOp(left=left, op=ast.Mult() | ast.MatMult() as op, right=right):
             return f"{hold(left, PRODUCT)}<mo>{SYMBOLS[type(op)]}</mo>{hold(right, POWER)}", PRODUCT
         case ast.Compare(left=left, ops=ops, comparators=others) if all(type(op) in SYMBOLS for op in ops):
-            pairs = zip(ops, others, strict=True)
+            pairs = zip(ops, others)
             return hold(left, SUM) + "".join(f"<mo>{SYMBOLS[type(op)]}</mo>{hold(x, SUM)}" for op, x in pairs), 0
         case ast.Call(func=ast.Name(id="sqrt"), args=[x], keywords=[]):
             return f"<msqrt>{formula(x)[0]}</msqrt>", ATOM

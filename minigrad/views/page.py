@@ -97,7 +97,7 @@ def walk_back(tape: Tape, gradient: ArrayLike | None) -> tuple[list[dict], dict,
         shown: dict[str, Any] = {"entry": step.number - 1 - tape.part.start, "gradient": picture(step.gradient)}
         shown |= {"card": id(step.tensor), "text": gradient_text(step.gradient), "sent": []}
         texts.setdefault(id(step.tensor), []).append(shown["text"])
-        for sent, added in zip(step.sent, step.added, strict=True):
+        for sent, added in zip(step.sent, step.added):
             key, text = id(sent.tensor), gradient_text(sent.total)
             texts.setdefault(key, []).append(text)
             totals[key] = sent.total
@@ -119,7 +119,7 @@ def page_content(tape: Tape, graph: Graph, back: list[dict], totals: dict[int, n
         for part in (step, *step["sent"]):
             part["card"] = by_tensor[part["card"]]
     entries = []
-    for position, entry in zip(tape.part, tape, strict=True):
+    for position, entry in zip(tape.part, tape):
         card, name = by_tensor[id(tape.results[position])], shown_name(tape, tape.results[position])
         meaning = letters(entry, [shown_name(tape, x) for x in entry.inputs], name)
         rule = {"rule": rule_html("\n".join(rule_of(entry))), "where": f"{meaning}; L is what the tape ends with"}
@@ -151,7 +151,7 @@ def picture(array: np.ndarray) -> dict:
     if array.size <= 16 and matrix.shape[1] <= 8:
         return {"shape": shape, "rows": [[short_number(value) for value in row] for row in matrix]}
     firsts = [np.unique(np.linspace(0, n, min(n, CELLS), endpoint=False, dtype=int)) for n in matrix.shape]
-    counts = [np.diff([*first, n]) for first, n in zip(firsts, matrix.shape, strict=True)]
+    counts = [np.diff([*first, n]) for first, n in zip(firsts, matrix.shape)]
     with np.errstate(all="ignore"):  # a map of infinities and nans is worth seeing, too
         cells = np.add.reduceat(np.add.reduceat(matrix, firsts[0], 0), firsts[1], 1) / np.outer(*counts)
         finite = np.isfinite(cells)

@@ -65,7 +65,7 @@ class Tape:
     def _name_tensors(self) -> dict[int, str]:
         """A distinct name for each tensor: its own name, or %1, %2, ... for results and leaf1, ... for leaves."""
         names = {id(result): result.name or f"%{number}" for number, result in enumerate(self.results, 1)}
-        leaves = [x for entry in self.entries for x, need in zip(entry.inputs, entry.needs, strict=True) if need]
+        leaves = [x for entry in self.entries for x, need in zip(entry.inputs, entry.needs) if need]
         named = [x for entry in self.entries for x in entry.inputs if getattr(x, "name", None)]
         unnamed = itertools.count(1)
         for x in (*leaves, *named, self.result):

@@ -70,7 +70,7 @@ def rows(tape: Tape) -> list[tuple[str, ...]]:
             str(tape.results[position].shape),
             rule_of(entry)[0],
         )
-        for position, entry in zip(tape.part, tape, strict=True)
+        for position, entry in zip(tape.part, tape)
     ]
 
 
@@ -80,8 +80,8 @@ HEADER = ("#", "result", "operation", "inputs", "shape", "rule")
 def table(tape: Tape) -> str:
     """What ``print(tape)`` prints."""
     cells = [HEADER, *rows(tape)]
-    widths = [max(map(len, column)) for column in zip(*cells, strict=True)]
-    lines = ["  ".join(cell.ljust(width) for cell, width in zip(row, widths, strict=True)).rstrip() for row in cells]
+    widths = [max(map(len, column)) for column in zip(*cells)]
+    lines = ["  ".join(cell.ljust(width) for cell, width in zip(row, widths)).rstrip() for row in cells]
     lines.insert(1, "-" * max(map(len, lines)))
     return "\n".join([*lines, LEGEND])
 
@@ -136,10 +136,10 @@ class Step:
 def letters(entry: Entry, inputs: list[str], result: str) -> str:
     """What the letters in an entry's rule stand for: "x is %3, y is b"."""
     vjps = entry.vjps
-    names = [name for name, vjp in zip(inputs, vjps, strict=True) if vjp is not None]
+    names = [name for name, vjp in zip(inputs, vjps) if vjp is not None]
     rule = "\n".join(rule_of(entry))
     used = re.findall(r"\bd_(\w+) = ", rule)[-len(names) :]
-    pairs = list(zip(used, names, strict=False))
+    pairs = list(zip(used, names))
     if len(names) == 1 and re.search(r"\by\b", rule):
         pairs.append(("y", result))
     return ", ".join(f"{letter} is {name}" for letter, name in pairs)
@@ -168,7 +168,7 @@ def norm(array: np.ndarray) -> float:
 
 def steps(tape: Tape, gradient: ArrayLike | None = None, *, into_grad: bool) -> Iterator[Step]:
     """All steps of the way back. Leaves' gradients are added to their ``grad`` only with ``into_grad``."""
-    pairs = list(zip(tape.results, tape.entries, strict=True))
+    pairs = list(zip(tape.results, tape.entries))
     refuse_changed(pairs)
     g = first_gradient(tape.result, gradient).copy()  # whoever looks may change theirs meanwhile
     if not pairs and into_grad:

@@ -72,7 +72,10 @@ def figure(make: Any) -> dict:
             [type(p).__name__, p.get_facecolor(), p.get_edgecolor(), p.get_linewidth(), p.get_path().vertices.tolist()]
             for p in ax.patches
         ],
-        "legend": [[text.get_text() for text in legend.get_texts()], legend._ncols],  # noqa: SLF001  there is no public way to ask
+        "legend": [
+            [[text.get_text(), patch.get_facecolor()] for text, patch in zip(legend.get_texts(), legend.get_patches())],
+            legend._ncols,  # noqa: SLF001  there is no public way to ask
+        ],
     }
     plt.close(ax.figure)
     return drawn

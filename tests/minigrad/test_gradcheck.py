@@ -603,3 +603,14 @@ def test_a_rule_that_writes_into_its_gradient_is_noticed():
 
     with pytest.raises(GradcheckError, match="writes into the gradient g"):
         gradcheck(double, Tensor([1.0, 2.0], requires_grad=True))
+
+
+def test_each_difference_is_taken_from_the_inputs_as_they_were():
+    x = Tensor([2.0, 3.0, 5.0], requires_grad=True)  # central differences of a product of three are exact
+    assert gradcheck(lambda x: x[0] * x[1] * x[2], x, eps=0.5, atol=1e-12, rtol=1e-12)
+
+
+@pytest.mark.parametrize("shape", [(), (3,)])
+def test_derivatives_that_are_exactly_right_need_no_tolerance(shape):
+    x = Tensor(np.ones(shape), requires_grad=True)
+    assert gradcheck(lambda x: x * 2, x, eps=2.0**-10, atol=0, rtol=0)

@@ -786,6 +786,14 @@ def test_editing_a_step_does_not_change_the_gradients():
     np.testing.assert_array_equal(x.grad, [1, 1])
 
 
+def test_a_step_says_which_inputs_had_a_gradient_before():
+    x, y = leaf([1.0]), leaf([2.0])
+    x.grad = np.array([1.0])
+    last, product = (x * y + y).tape().steps()
+    assert last.added == [False, False]
+    assert product.added == [True, True]
+
+
 def test_stepping_does_not_release_the_tape():
     x = leaf([1.0, 2.0])
     loss = (x * x).sum()

@@ -338,6 +338,12 @@ def test_comparisons_give_boolean_arrays_in_either_order(function, other):
         np.testing.assert_array_equal(result, expected)
 
 
+def test_a_comparison_by_numpy_takes_numpys_settings():
+    out = np.zeros(2, bool)
+    assert np.less(leaf([1.0, 3.0]), 2, out=out) is out
+    np.testing.assert_array_equal(out, [True, False])
+
+
 @pytest.mark.parametrize("function", COMPARISONS)
 def test_single_values_compare_as_in_numpy(function):
     for loss in (leaf(2.0), leaf([1.0, 1.0]).sum()):
