@@ -55,13 +55,13 @@ def linear(x: Operand, weight: Operand, bias: Operand | None = None) -> Tensor:
     value = a @ w.T
     saved = if_needed(a, weight), if_needed(w, x)
     vjps: tuple[Callable[..., np.ndarray], ...]
-    vjps = (lambda g, a, w: g @ w, lambda g, a, w: as_rows(g).T @ as_rows(a))  # every axis but the last is batch
+    vjps = (lambda g, x, w: g @ w, lambda g, x, w: as_rows(g).T @ as_rows(x))  # every axis but the last is batch
     if bias is None:
         return record("linear", value, (x, weight), vjps, "d_x = g @ weight, d_weight = g.T @ x", saved)
     b = np.asarray(array_of(bias))
     if b.shape != w.shape[:1]:
         raise ValueError(f"linear: bias must have shape {w.shape[:1]} for weight {w.shape}, got {b.shape}")
-    vjps = (*vjps, lambda g, a, w: column_sums(as_rows(g)))
+    vjps = (*vjps, lambda g, x, w: column_sums(as_rows(g)))
     rule = "d_x = g @ weight, d_weight = g.T @ x, d_bias = sum(g)"
     return record("linear", add_to(value, b), (x, weight, bias), vjps, rule, saved)
 

@@ -65,23 +65,19 @@ class Entry:
     Attributes:
         op: the operation's name.
         inputs: the operands in order, Tensors or constants.
+        needs: for each input, whether its gradient is wanted. A gradient that nobody needs isn't computed.
         vjps: for each input the function ``vjp(g, *saved)``, which turns the gradient of the result into that of the
-            input; None if nobody needs that gradient, which then isn't computed.
+            input; None for an input that gets none.
         saved: the arrays that the vjps need.
         rule: the vjps in words, ``g`` being the gradient of the result.
         number: its place in the order of recording.
     """
 
-    __slots__ = ("op", "inputs", "vjps", "saved", "rule", "number")
+    __slots__ = ("op", "inputs", "needs", "vjps", "saved", "rule", "number")
 
-    def __init__(self, op: str, inputs: tuple, vjps: tuple, saved: tuple, rule: str) -> None:
-        self.op, self.inputs, self.vjps, self.saved, self.rule = op, inputs, vjps, saved, rule
-        self.number = next(guards.clock)
-
-    @property
-    def needs(self) -> tuple[bool, ...]:
-        """For each input, whether its gradient is wanted."""
-        return tuple(vjp is not None for vjp in self.vjps)
+    def __init__(self, op: str, inputs: tuple, needs: list[bool], vjps: tuple, saved: tuple, rule: str) -> None:
+        self.op, self.inputs, self.needs, self.vjps = op, inputs, needs, vjps
+        self.saved, self.rule, self.number = saved, rule, next(guards.clock)
 
     def __repr__(self) -> str:
         return f"Entry({self.number}: {self.op}, {self.rule})"
@@ -89,8 +85,8 @@ class Entry:
     def pull_back(self, g: np.ndarray) -> list[tuple[Tensor, np.ndarray]]:
         """Each input that needs a gradient, with the gradient that this entry sends it."""
         sent = []
-        for x, vjp in zip(self.inputs, self.vjps):
-            if vjp is not None:
+        for x, need, vjp in zip(self.inputs, self.needs, self.vjps):
+            if need:
                 d = vjp(g, *self.saved)
                 if not isinstance(d, ARRAY) or d.shape != x._data.shape or d.dtype is not x._data.dtype:
                     d = self._fit(d, x, g.ndim)
@@ -109,7 +105,7 @@ class Entry:
         return np.asarray(unbroadcast(d, x.shape), x.dtype)
 
 
-RELEASED = Entry("released", (), (), (), "takes the place of an entry that backward() has used")
+RELEASED = Entry("released", (), [], (), (), "takes the place of an entry that backward() has used")
 ARRAY = (np.ndarray, np.generic)  # of single values NumPy makes scalars
 
 
@@ -130,12 +126,9 @@ def record(
     if isinstance(view_of, Tensor) and np.may_share_memory(value, view_of._data):
         result._memory = view_of._memory
     if _paused.get() <= 0:
-        pairs = zip(inputs, vjps)
-        needs = [vjp is not None and isinstance(x, Tensor) and x._requires_grad for x, vjp in pairs]
+        needs = [isinstance(x, Tensor) and x._requires_grad and vjp is not None for x, vjp in zip(inputs, vjps)]
         if True in needs:
-            if False in needs:
-                vjps = tuple(vjp if need else None for vjp, need in zip(vjps, needs))
-            result._entry, result._requires_grad = Entry(op, inputs, vjps, saved, rule), True
+            result._entry, result._requires_grad = Entry(op, inputs, needs, vjps, saved, rule), True
             for x in (*inputs, result):
                 if isinstance(x, Tensor):
                     x._memory.used = result._entry.number
@@ -167,8 +160,8 @@ def tape_of(result: Tensor) -> list[tuple[Tensor, Entry]]:
             advice = "compute it again, or add up the losses and call backward() once"
             raise RuntimeError(f"the tape of {tensor.label} was already used by backward() and released: {advice}")
         found.append((tensor, entry))
-        for x, vjp in zip(entry.inputs, entry.vjps):
-            if vjp is not None and x._entry is not None and id(x) not in seen:
+        for x, need in zip(entry.inputs, entry.needs):
+            if need and x._entry is not None and id(x) not in seen:
                 seen.add(id(x))
                 todo.append((x, x._entry))
     found.sort(key=lambda pair: pair[1].number)

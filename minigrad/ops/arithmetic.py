@@ -31,7 +31,7 @@ def multiply(x: Operand, y: Operand) -> Tensor:
     """x * y, elementwise."""
     a, b = array_of(x), array_of(y)
     value = broadcast("multiply", operator.mul, a, b)
-    vjps = (lambda g, a, b: g * b, lambda g, a, b: g * a)
+    vjps = (lambda g, x, y: g * y, lambda g, x, y: g * x)
     saved = if_needed(a, y), if_needed(b, x)
     return record("multiply", value, (x, y), vjps, "d_x = g * y, d_y = g * x", saved)
 
@@ -41,7 +41,7 @@ def divide(x: Operand, y: Operand) -> Tensor:
     a, b = array_of(x), array_of(y)
     value = broadcast("divide", operator.truediv, a, b)
     # d_y as -d_x * quotient: y**2 overflows, or becomes 0, where d_x and the quotient are still ordinary numbers
-    vjps = (lambda g, quotient, b: g / b, lambda g, quotient, b: -g / b * quotient)
+    vjps = (lambda g, quotient, y: g / y, lambda g, quotient, y: -g / y * quotient)
     return record("divide", value, (x, y), vjps, "d_x = g / y, d_y = -g * x / y**2", (if_needed(value, y), b))
 
 
@@ -56,10 +56,10 @@ def power(x: Operand, y: Operand) -> Tensor:
     value = broadcast("power", operator.pow, a, b)
     vjps = (
         # x**0 is 1 also for an x that is 0, infinite or nan, so that times y, 0, it gives 0
-        lambda g, a, b, value: g * (b * a ** np.where(np.equal(b, 0), 0, np.subtract(b, 1)).astype(g.dtype)),
+        lambda g, x, y, value: g * (y * x ** np.where(np.equal(y, 0), 0, np.subtract(y, 1)).astype(g.dtype)),
         # of x = 0, the powers to be left at 0 are the finite ones: those with a y that is not negative
-        lambda g, a, b, value: (
-            g * (value * np.log(np.where(np.equal(a, 0) & np.isfinite(value), 1, a)).astype(value.dtype))
+        lambda g, x, y, value: (
+            g * (value * np.log(np.where(np.equal(x, 0) & np.isfinite(value), 1, x)).astype(value.dtype))
         ),
     )
     saved = a, if_needed(b, x), if_needed(value, y)

@@ -22,7 +22,7 @@ def exp(x: Operand) -> Tensor:
 def log(x: Operand) -> Tensor:
     """Natural logarithm."""
     a = array_of(x)
-    return record("log", np.log(a), (x,), (lambda g, a: g / a,), "d_x = g / x", (a,))
+    return record("log", np.log(a), (x,), (lambda g, x: g / x,), "d_x = g / x", (a,))
 
 
 def sqrt(x: Operand) -> Tensor:
@@ -34,7 +34,7 @@ def sqrt(x: Operand) -> Tensor:
 def abs(x: Operand) -> Tensor:
     """Absolute value; its gradient at 0 is taken as 0, and at nan it is nan."""
     a = array_of(x)
-    return record("abs", np.abs(a), (x,), (lambda g, a: g * np.sign(a),), "d_x = g * sign(x)", (a,))
+    return record("abs", np.abs(a), (x,), (lambda g, x: g * np.sign(x),), "d_x = g * sign(x)", (a,))
 
 
 def tanh(x: Operand) -> Tensor:
@@ -72,7 +72,7 @@ def maximum(x: Operand, y: Operand) -> Tensor:
     """The larger of x and y; where they are equal, each gets half of the gradient, and where one is nan, both all."""
     a, b = array_of(x), array_of(y)
     value = broadcast("maximum", np.maximum, a, b)
-    vjps = (lambda g, a, b: _share(g, np.less(a, b), a, b), lambda g, a, b: _share(g, np.less(b, a), a, b))
+    vjps = (lambda g, x, y: _share(g, np.less(x, y), x, y), lambda g, x, y: _share(g, np.less(y, x), x, y))
     return record("maximum", value, (x, y), vjps, "d_x = g * (x > y), d_y = g * (y > x), half each if x == y", (a, b))
 
 
@@ -80,7 +80,7 @@ def minimum(x: Operand, y: Operand) -> Tensor:
     """The smaller of x and y; where they are equal, each gets half of the gradient, and where one is nan, both all."""
     a, b = array_of(x), array_of(y)
     value = broadcast("minimum", np.minimum, a, b)
-    vjps = (lambda g, a, b: _share(g, np.greater(a, b), a, b), lambda g, a, b: _share(g, np.greater(b, a), a, b))
+    vjps = (lambda g, x, y: _share(g, np.greater(x, y), x, y), lambda g, x, y: _share(g, np.greater(y, x), x, y))
     return record("minimum", value, (x, y), vjps, "d_x = g * (x < y), d_y = g * (y < x), half each if x == y", (a, b))
 
 

@@ -2,9 +2,11 @@
 
 from __future__ import annotations
 
+import inspect
 import re
 from collections.abc import Iterator
 from dataclasses import dataclass
+from functools import partial
 from typing import TYPE_CHECKING, Any, NamedTuple
 
 import numpy as np
@@ -127,10 +129,23 @@ class Step:
             f"   arrived  g = {summary(self.gradient)}",
             f"   rule     {first}    where {letters(self.entry, self.inputs, self.name)}",
             *(f"            {line}" for line in others),
+            *(f"   saved    {name} = {summary(array)}" for name, array in saved_arrays(self.entry)),
         ]
         for name, _, gradient, total in self.sent:
             lines.append(f"   to {name:{width}}  {summary(gradient)}   so far {summary(total)}")
         return "\n".join(lines)
+
+
+def saved_arrays(entry: Entry) -> list[tuple[str, np.ndarray]]:
+    """What an entry saved for its vjps, by the names that they call it."""
+    vjp: Any = next(vjp for vjp in entry.vjps if vjp is not None)
+    first = 1  # after g
+    if isinstance(vjp, partial):  # a part of one vjp for all inputs, whose parameters are g, needs, ...
+        vjp, first = vjp.func.__self__.vjp, 2  # type: ignore[attr-defined]
+    names = list(inspect.signature(vjp).parameters)[first:]
+    if len(names) != len(entry.saved):
+        return []
+    return [(name, array) for name, array in zip(names, entry.saved) if isinstance(array, np.ndarray)]
 
 
 def letters(entry: Entry, inputs: list[str], result: str) -> str:

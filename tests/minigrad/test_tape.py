@@ -754,6 +754,35 @@ def test_a_step_prints_its_operation_its_rule_and_its_gradients():
     assert "to x  [3., 3.]   so far [3., 3.]" in str(first)
 
 
+@pytest.mark.parametrize(
+    ("operation", "letters"),
+    [
+        (lambda w: w + 2, "x is w, y is 2"),
+        (lambda w: 2 - w, "x is 2, y is w"),
+        (lambda w: mg.where([True], 1.0, w), "x is 1, y is w"),
+        (lambda w: w.exp(), "x is w, y is %1"),
+        (lambda w: w.mean(), "x is w"),
+    ],
+)
+def test_a_step_says_what_the_letters_of_its_rule_stand_for(operation, letters):
+    (step,) = operation(leaf([3.0], name="w")).tape().steps([1.0] if operation(leaf([3.0])).ndim else None)
+    assert f"where {letters}" in str(step)
+    assert str(step).split("where ")[-1].splitlines()[0] == letters
+
+
+def test_a_step_shows_what_its_entry_saved():
+    w = leaf([1.0, 2.0], name="w")
+    product, _ = (w * w * [3.0, 4.0]).tape().steps([1.0, 1.0])
+    assert "saved    y = [3., 4.]" in str(product)
+    assert "saved    x" not in str(product)  # nobody needs the gradient of the constant
+
+
+def test_a_step_shows_what_a_joint_rule_saved():
+    x = leaf([1.0, 2.0])
+    result = record("twice", x.data * 2, (x,), lambda g, needs, half: [g / half], "d_x = 2 * g", saved=(np.array(0.5),))
+    assert "saved    half = 0.5" in str(*result.tape().steps([1.0, 1.0]))
+
+
 def test_a_step_of_a_large_array_prints_one_line_for_it():
     x = leaf(np.ones((100, 100)), name="x")
     step = next(x.sum().tape().steps())
