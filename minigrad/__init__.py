@@ -11,7 +11,7 @@ array([2., 4.])
 
 from . import optim
 from .autograd import Entry, no_grad
-from .extend import record
+from .extend import array_of, record
 from .gradcheck import GradcheckError, gradcheck, gradcheck_module
 from .ops import *  # noqa: F403  the primitives, under NumPy's names
 from .ops import __all__ as _primitives
@@ -25,6 +25,7 @@ __all__ = [
     "GradcheckError",
     "Tape",
     "Tensor",
+    "array_of",
     "gradcheck",
     "gradcheck_module",
     "no_grad",

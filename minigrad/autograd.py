@@ -15,16 +15,14 @@ import contextlib
 import inspect
 from collections.abc import Callable, Iterator
 from contextvars import ContextVar
-from typing import TYPE_CHECKING, Any, TypeVar
+from typing import Any, TypeVar
 
 import numpy as np
+from numpy.typing import ArrayLike
 
 from . import guards
 from .interop import to_array
 from .tensor import Tensor, new_tensor
-
-if TYPE_CHECKING:
-    from numpy.typing import ArrayLike
 
 Vjp = Callable[..., np.ndarray]
 F = TypeVar("F", bound=Callable)
@@ -110,13 +108,7 @@ ARRAY = (np.ndarray, np.generic)  # of single values NumPy makes scalars
 
 
 def record(
-    op: str,
-    value: np.ndarray,
-    inputs: tuple,
-    vjps: tuple[Vjp | None, ...],
-    rule: str,
-    saved: tuple,
-    view_of: Any = None,
+    op: str, value: np.ndarray, inputs: tuple, vjps: tuple, rule: str, saved: tuple, view_of: Any = None
 ) -> Tensor:
     """The result of an operation as a Tensor, with its tape entry if any input requires a gradient.
 

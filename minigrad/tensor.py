@@ -79,10 +79,8 @@ class Tensor(Interop):
     def data(self, value: ArrayLike) -> None:
         array = to_array(value._data if isinstance(value, Tensor) else value, self.dtype)
         if array.shape != self.shape:
-            raise ValueError(
-                f"{self.label}.data takes an array of shape {self.shape}, got {array.shape}: "
-                "make a new Tensor for another shape"
-            )
+            got = f"got {array.shape}: make a new Tensor for another shape"
+            raise ValueError(f"{self.label}.data takes an array of shape {self.shape}, {got}")
         if array is not self._data and not np.may_share_memory(array, self._memory.array):
             self._memory = guards.replaced(self, array)
         elif not guards.is_watched(self._memory):  # `w.data -= step` ends here, and .data has put the array under watch
@@ -237,7 +235,7 @@ class Tensor(Interop):
         for slot in ("name", "_requires_grad", "_entry", "_retains_grad", "_memory"):
             setattr(result, slot, getattr(self, slot))
         result.grad = None if self.grad is None else self.grad.copy()
-        _added(result).update(_added(self))
+        getattr(result, "__dict__", {}).update(getattr(self, "__dict__", {}))  # of a subclass without slots
         return result
 
     def __reduce__(self) -> tuple:
@@ -246,8 +244,8 @@ class Tensor(Interop):
         if self._entry is not None and not released:
             advice = "its tape can't be copied: copy or pickle .detach()"
             raise TypeError(f"{self.label} was computed from others, and {advice}")
-        state = self.grad, self.name, self._requires_grad, self._retains_grad, released, _added(self)
-        return _remake, (type(self), self._become_array(), state)
+        state = self.grad, self.name, self._requires_grad, self._retains_grad, released
+        return _remake, (type(self), self._become_array(), state), getattr(self, "__dict__", None)
 
 
 def new_tensor(array: np.ndarray) -> Tensor:
@@ -264,15 +262,9 @@ def _fill(tensor: T, array: np.ndarray) -> T:
     return tensor
 
 
-def _added(tensor: Tensor) -> dict[str, Any]:
-    """The attributes that a subclass without slots adds."""
-    return getattr(tensor, "__dict__", {})
-
-
 def _remake(kind: type[T], array: np.ndarray, state: tuple) -> T:
     tensor = _fill(object.__new__(kind), array)
-    tensor.grad, tensor.name, tensor._requires_grad, tensor._retains_grad, released, more = state
-    _added(tensor).update(more)
+    tensor.grad, tensor.name, tensor._requires_grad, tensor._retains_grad, released = state
     tensor._entry = autograd.RELEASED if released else None
     return tensor
 
