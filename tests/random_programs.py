@@ -501,6 +501,8 @@ if __name__ == "__main__":
     parser.add_argument("--count", type=int, default=20_000)
     parser.add_argument("--first", type=int, default=0, help="first seed")
     args = parser.parse_args()
+    import torch  # noqa: F401  says so at once if it is missing
+
     began = time.perf_counter()
     totals = compare_with_torch(args.count, args.first)
     print(", ".join(f"{number:,} {kind}" for kind, number in totals.items()), end=": ")

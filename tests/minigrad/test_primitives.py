@@ -417,31 +417,6 @@ def test_a_change_after_the_forward_pass_is_refused_or_does_not_matter(name):
 
 
 @pytest.mark.parametrize(
-    "name",
-    """abs broadcast_to clip exp expand_dims log log_softmax matmul max maximum mean min minimum relu reshape sigmoid
-    softmax sqrt squeeze sum swapaxes tanh transpose var""".split(),
-)
-def test_the_method_is_the_function(name):
-    arguments = {
-        "broadcast_to": [(4, 2, 2)],
-        "clip": [-0.4, 0.6],
-        "expand_dims": [0],
-        "matmul": [np.eye(2)],
-        "maximum": [0.5],
-        "minimum": [0.5],
-        "reshape": [4, 1],
-        "swapaxes": [0, 1],
-    }.get(name, [])
-    (array,) = inputs_for("log", [(2, 2)])
-    by_method, by_function = leaf(array), leaf(array)
-    a, b = getattr(by_method, name)(*arguments), getattr(mg, name)(by_function, *arguments)
-    a.backward(np.ones(a.shape))
-    b.backward(np.ones(b.shape))
-    np.testing.assert_array_equal(a.data, b.data)
-    np.testing.assert_array_equal(by_method.grad, by_function.grad)
-
-
-@pytest.mark.parametrize(
     ("symbol", "name"),
     [("add", "add"), ("sub", "subtract"), ("mul", "multiply"), ("truediv", "divide"), ("pow", "power")],
 )

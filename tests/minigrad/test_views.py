@@ -658,3 +658,10 @@ def test_a_changed_array_is_noticed_in_steps_that_a_part_does_not_show():
     with pytest.raises(RuntimeError, match="'x' was changed"):
         list(steps)
     assert w.grad is None
+
+
+def test_a_row_of_the_pages_table_has_a_cell_for_each_column_of_its_head(tmp_path):
+    page = (leaf([1.0, 2.0], "x") * 2).sum().tape().to_html(tmp_path / "tape.html").read_text(encoding="utf-8")
+    head, body = re.search(r"<thead>(.*?)</thead>.*?<tbody[^>]*>(.*?)</tbody>", page, re.DOTALL).groups()
+    rows = [row.count("<td") for row in body.split("</tr>") if "<td" in row]
+    assert rows == [head.count("<th ") + head.count("<th>")] * 2
