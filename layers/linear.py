@@ -23,10 +23,10 @@ Rng = int | np.random.Generator | None
 def number_of_features(value: int, call: str) -> int:
     """``value`` as an int of 1 or more, or an error that quotes the ``call`` it stood in, such as 'Linear(3, 0)'."""
     try:
-        number = operator.index(value)
+        number = None if isinstance(value, (bool, np.bool_)) else operator.index(value)
     except TypeError:
         number = None
-    if number is None or isinstance(value, (bool, np.bool_)):
+    if number is None:
         raise TypeError(
             f"{call}: a number of features is an int, such as 64, and {value!r} is a {type(value).__name__}"
         )
