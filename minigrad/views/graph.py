@@ -128,7 +128,7 @@ def make_graph(tape: Tape, values: bool, grads: dict[int, list[list[str]]], max_
         lines = [one_line(name, NAME, tail=12)]
         if values and value_lines(array) != [name]:  # a constant is called by its value
             lines += value_lines(array)
-        texts = grads.get(id(x), [])
+        texts = grads.get(id(x), []) if kind != "constant" else []
         card = Card(kind, name=name, lines=lines, grads=texts[-1] if texts else [], **more)
         card.tensor, card.value = (x if isinstance(x, Tensor) else None), array
         card.label = str(array.shape) if array.ndim else ""

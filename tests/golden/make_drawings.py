@@ -17,6 +17,7 @@ import matplotlib
 import matplotlib.pyplot as plt
 import numpy as np
 
+import minigrad as mg
 from minigrad.views.figure import gradients
 from minigrad.views.graph import make_graph
 from minigrad.views.page import svg
@@ -36,7 +37,13 @@ def distant_uses():
     return (y * first * x).sum()
 
 
-MAKERS = [scalar_expression, composed_batch_norm, three_layer_mlp, tangle, distant_uses]
+def wide_gradients():
+    """Gradients that take more room than the values, and a tensor that is needed as one operand but not as another."""
+    x = leaf(2, "x")
+    return mg.where(x, x, 0.0) * 1.2345e-9
+
+
+MAKERS = [scalar_expression, composed_batch_norm, three_layer_mlp, tangle, distant_uses, wide_gradients]
 
 
 def graph_of(make: Any, max_width: float) -> Any:

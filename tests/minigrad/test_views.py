@@ -665,3 +665,9 @@ def test_a_row_of_the_pages_table_has_a_cell_for_each_column_of_its_head(tmp_pat
     head, body = re.search(r"<thead>(.*?)</thead>.*?<tbody[^>]*>(.*?)</tbody>", page, re.DOTALL).groups()
     rows = [row.count("<td") for row in body.split("</tr>") if "<td" in row]
     assert rows == [head.count("<th ") + head.count("<th>")] * 2
+
+
+def test_the_page_may_be_given_a_path_as_text(tmp_path):
+    page = leaf([1.0], "x").exp().tape().to_html(str(tmp_path / "tape.html"))
+    assert page == tmp_path / "tape.html"
+    assert page.exists()
