@@ -201,7 +201,7 @@ class Module:
 
     def _refuse_containers(self) -> None:
         for name, value in vars(self).items():
-            if isinstance(value, _CONTAINERS):
+            if isinstance(value, _CONTAINERS) and name != "_buffers":
                 _refuse_container(self, name, value)
 
     def apply(self: M, fn: Callable[[Module], Any]) -> M:

@@ -88,17 +88,26 @@ def record(
     if len(vjps) != len(inputs):
         several = f"{len(inputs)} inputs need as many vjps (None for a constant), got {len(vjps)}"
         raise ValueError(f"record('{op}'): {several}")
-    if (view_of is None and value.base is not None) or any(value is getattr(x, "_data", None) for x in inputs):
-        view_of = next((x for x in inputs if isinstance(x, Tensor) and np.may_share_memory(value, x._data)), None)
+    for x in inputs if view_of is None else ():
+        if isinstance(x, Tensor) and (
+            value is x._data or (value.base is not None and np.may_share_memory(value, x._data))
+        ):
+            view_of = x
     if saved is None:
         saved = (value, *(x._data for x in inputs if isinstance(x, Tensor)))
         vjps = tuple(_without_saved(vjp) if vjp else None for vjp in vjps)
-    elif type(saved) is not tuple or not all(a is None or isinstance(a, (*ARRAY, int, float)) for a in saved):
-        raise TypeError(f"record('{op}'): saved must be a tuple of arrays, such as (array_of(x),), got {saved!r:.60}")
+    else:
+        for a in saved if type(saved) is tuple else [saved]:
+            if not (a is None or isinstance(a, ACCEPTED)) or type(saved) is not tuple:
+                wanted = "saved must be a tuple of arrays, such as (array_of(x),)"
+                raise TypeError(f"record('{op}'): {wanted}, got {saved!r:.60}")
     result = autograd.record(op, value, inputs, vjps, rule, saved, view_of)
     if result.requires_grad and value.dtype.kind != "f":
         raise TypeError(f"record('{op}'): a result with a gradient must be floating point, got {value.dtype}")
     return result
+
+
+ACCEPTED = (*ARRAY, int, float)  # in saved: what an array or a single value may be
 
 
 class _Joint:
