@@ -3,6 +3,8 @@
 import asyncio
 import gc
 import re
+import subprocess
+import sys
 import threading
 import tracemalloc
 import weakref
@@ -1076,3 +1078,11 @@ def test_no_grad_refuses_to_decorate_a_generator():
         @mg.no_grad()
         def values():
             yield 1
+
+
+def test_backward_may_be_the_first_thing_that_a_process_does():
+    program = "from minigrad import Tensor; x = Tensor(3.0, requires_grad=True); (x * x).backward(); print(x.grad)"
+    printed = subprocess.run(
+        [sys.executable, "-c", program], capture_output=True, text=True, check=True, timeout=TIMEOUT
+    )
+    assert printed.stdout == "6.0\n"
