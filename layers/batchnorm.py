@@ -6,7 +6,7 @@ Covariate Shift*, arXiv 1502.03167. Names in this file are the paper's: ``x_hat`
 and ``d_something`` for the gradient of the loss with respect to something. ``std`` is sqrt(var + eps).
 
 First comes the textbook version, ``batch_norm_backward``; then ``batch_norm``, which the layers call and which
-computes the same numbers in half of the time. The tests compare the two over all layouts.
+computes the same numbers in fewer passes over the arrays. The tests compare the two over all layouts.
 """
 
 from __future__ import annotations
