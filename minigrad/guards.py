@@ -35,22 +35,27 @@ class Memory:
         used: when the last entry was recorded that reads or made it.
         changed: when it was last changed in place, as far as we were told.
         snapshot: (when, copy): what it held when it was last handed out while an entry may have needed it.
-        former: the tensor's memory before its array was replaced, if an entry may still need that.
+        formers: the tensor's memories before its array was replaced, as far as entries may still need them.
     """
 
-    __slots__ = ("array", "changed", "former", "snapshot", "used")
+    __slots__ = ("array", "changed", "formers", "snapshot", "used")
 
     snapshot: tuple[int, np.ndarray] | None
-    former: Memory | None
+    formers: tuple[Memory, ...]
 
     def __init__(self, array: np.ndarray) -> None:
-        self.array, self.used, self.changed, self.snapshot, self.former = array, 0, 0, None, None
+        self.array, self.used, self.changed, self.snapshot, self.formers = array, 0, 0, None, ()
 
 
 def replaced(tensor: Tensor, array: np.ndarray) -> Memory:
     """The memory of the array that is to take the place of a tensor's."""
-    new, old = Memory(array), tensor._memory
-    new.former = old if old.used and _may_be_needed(tensor) else old.former
+    old = tensor._memory
+    known = [memory for memory in old.formers if _is_held(memory, owners=0)]
+    if old.used and _may_be_needed(tensor):
+        known.append(old)
+    old.formers = ()
+    new = next((memory for memory in known if memory.array is array), None) or Memory(array)
+    new.formers = tuple(memory for memory in known if memory is not new)
     return new
 
 
@@ -90,27 +95,24 @@ def _may_be_needed(tensor: Tensor) -> bool:
     A training loop changes its weights after ``backward`` has released the tape; nobody holds them then, and there is
     nothing to watch. Views refer to the array that owns the memory, which is the ``base`` of an array that is a view.
     """
-    array, base = tensor._memory.array, tensor._memory.array.base
-    if tensor._data is not array:  # a view of it, and others may be in use
+    if tensor._data is not tensor._memory.array:  # a view of it, and others may be in use
         return True
-    return sys.getrefcount(array) > _alone or (base is not None and sys.getrefcount(base) > _alone_as_base)
+    return _is_held(tensor._memory, owners=1)
 
 
-class _Example:
-    """A Tensor, as far as references go: it and its Memory have the array."""
+def _is_held(memory: Memory, owners: int) -> bool:
+    """Whether the array or its base has more references than those of the Memory and of its owners."""
+    of_array, of_base = _references(memory.array)
+    return of_array > _alone + owners or (memory.array.base is not None and of_base > _alone_as_base)
 
-    def __init__(self, array: np.ndarray) -> None:
-        self._data, self._memory = array, Memory(array)
 
-
-def _references(tensor: _Example) -> tuple[int, int]:
-    array, base = tensor._memory.array, tensor._memory.array.base
-    return sys.getrefcount(array), sys.getrefcount(base)
+def _references(array: np.ndarray) -> tuple[int, int]:
+    return sys.getrefcount(array), sys.getrefcount(array.base)
 
 
 # Measured, because how many references the calls themselves make differs from one Python to the next.
-_example = _Example(np.empty(2)[:])
-_alone, _alone_as_base = _references(_example)
+_example = Memory(np.empty(2)[:])
+_alone, _alone_as_base = _references(_example.array)
 
 
 def refuse_changed(tape: list[tuple[Tensor, Entry]], first: int = 1) -> None:
@@ -133,7 +135,7 @@ def refuse_changed(tape: list[tuple[Tensor, Entry]], first: int = 1) -> None:
 
 def _changed_since(number: int, memory: Memory, saved: Any) -> bool:
     """Whether a saved array lies in this memory, and was changed after the entry of that number was recorded."""
-    if memory.former is not None and _changed_since(number, memory.former, saved):
+    if any(_changed_since(number, former, saved) for former in memory.formers):
         return True
     if not isinstance(saved, np.ndarray) or not np.may_share_memory(saved, memory.array):
         return False

@@ -505,6 +505,32 @@ def test_a_changed_array_is_remembered_when_it_is_replaced(change):
         loss.backward()
 
 
+def test_weights_may_be_swapped_and_put_back_for_ever():
+    w, average = leaf([1.0, 2.0]), np.zeros(2)
+    for _ in range(1500):
+        loss = (w * w).sum()
+        kept = w.data
+        w.data = average
+        w.data = kept
+        loss.backward()
+        np.testing.assert_array_equal(w.grad, [2, 4])
+        w.zero_grad()
+
+
+def test_arrays_that_were_replaced_are_let_go_after_backward():
+    w = Tensor(np.ones(100_000), requires_grad=True)
+    tracemalloc.start()
+    try:
+        for _ in range(10):
+            loss = (w * w).sum()
+            w.data = w.data * 0.5
+            loss.backward()
+            w.zero_grad()
+        assert tracemalloc.get_traced_memory()[0] < 3_000_000  # two arrays, of ten
+    finally:
+        tracemalloc.stop()
+
+
 def test_a_changed_view_is_remembered_when_the_whole_is_replaced():
     w = leaf([1.0, 2.0, 3.0, 4.0])
     view = w.reshape(2, 2)
