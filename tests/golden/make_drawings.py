@@ -66,22 +66,24 @@ def layout(graph: Any) -> dict:
     }
 
 
-def figure(make: Any) -> dict:
-    """Texts and shapes of the figure that ``draw`` makes."""
-    ax = make().tape().draw()
-    legend = ax.get_legend() or ax.figure.legends[0]
+def figure(ax: Any) -> dict:
+    """Texts and shapes of a figure that ``draw`` made, with what a reader sees of each."""
+    legend = ax.get_legend()
     drawn = {
         "size": [*ax.figure.get_size_inches(), *ax.get_xlim(), *ax.get_ylim()],
-        "texts": [
-            [t.get_text(), t.get_size(), t.get_color(), t.get_ha(), t.get_va(), *t.get_position()] for t in ax.texts
-        ],
+        "texts": sorted(
+            [t.get_text(), t.get_size(), t.get_color(), t.get_weight(), t.get_family(), t.get_parse_math()]
+            + [t.get_ha(), t.get_va(), t.get_zorder(), *t.get_position()]
+            for t in ax.texts
+        ),
         "patches": [
-            [type(p).__name__, p.get_facecolor(), p.get_edgecolor(), p.get_linewidth(), p.get_path().vertices.tolist()]
+            [type(p).__name__, p.get_facecolor(), p.get_edgecolor(), p.get_linewidth(), p.get_linestyle()]
+            + [p.get_zorder(), p.get_path().vertices.tolist()]
             for p in ax.patches
         ],
         "legend": [
-            [[text.get_text(), patch.get_facecolor()] for text, patch in zip(legend.get_texts(), legend.get_patches())],
-            legend._ncols,  # noqa: SLF001  there is no public way to ask
+            [[t.get_text(), t.get_size(), p.get_facecolor()] for t, p in zip(legend.get_texts(), legend.get_patches())],
+            [legend._ncols, legend._loc, legend.borderaxespad, legend.get_frame_on()],  # noqa: SLF001  no public way
         ],
     }
     plt.close(ax.figure)
@@ -94,7 +96,11 @@ def drawings() -> dict[str, Any]:
         for max_width in (np.inf, 60):
             found[f"{make.__name__}, width {max_width}"] = layout(graph_of(make, max_width))
     found["tangle, page"] = svg(graph_of(tangle, np.inf))
-    found["scalar_expression, figure"] = figure(scalar_expression)
+    found["scalar_expression, figure"] = figure(scalar_expression().tape().draw())
+    found["wide_gradients, figure"] = figure(wide_gradients().tape().draw())
+    found["tangle, figure of a part without values"] = figure(tangle().tape()[2:5].draw(values=False))
+    found["composed_batch_norm, figure in bands"] = figure(composed_batch_norm().tape().draw())
+    found["scalar_expression, figure in axes"] = figure(scalar_expression().tape().draw(plt.figure().subplots(1, 2)[0]))
     return json.loads(json.dumps(found, default=float), parse_float=lambda text: round(float(text), 3))
 
 

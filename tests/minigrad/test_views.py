@@ -21,7 +21,8 @@ import pytest
 import minigrad as mg
 from layers import BatchNorm1d, Linear, ReLU, Sequential, cross_entropy
 from minigrad import Tensor
-from minigrad.views.graph import LONG, make_graph, spread
+from minigrad.views.figure import NAMES, draw_legend
+from minigrad.views.graph import LONG, Card, Graph, make_graph, spread
 from minigrad.views.mathml import rule_html
 from minigrad.views.page import picture
 
@@ -198,6 +199,13 @@ def test_texts_stay_inside_the_figure_and_their_cards(make):
         assert box.y1 <= page.y1
         if text.get_ha() == "center":
             assert any(b.x0 <= box.x0 and box.x1 <= b.x1 and b.y0 - 2 <= box.y0 and box.y1 <= b.y1 + 2 for b in boxes)
+
+
+@pytest.mark.parametrize(("width", "columns"), [(79.9, 2), (80, 5)])
+def test_the_legend_is_in_one_row_where_the_graph_is_wide_enough(width, columns):
+    ax = plt.figure().add_axes((0, 0, 1, 1))
+    draw_legend(ax, Graph([Card(kind) for kind in NAMES], [], width), True, 11)
+    assert ax.get_legend()._ncols == columns
 
 
 def test_a_figure_fits_into_axes_that_are_given():
