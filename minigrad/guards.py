@@ -51,7 +51,7 @@ def replaced(tensor: Tensor, array: np.ndarray) -> Memory:
     """The memory of the array that is to take the place of a tensor's."""
     old = tensor._memory
     known = [memory for memory in old.formers if _is_held(memory, owners=0)]
-    if old.used and _may_be_needed(tensor):
+    if _may_be_needed(tensor):
         known.append(old)
     old.formers = ()
     new = next((memory for memory in known if memory.array is array), None) or Memory(array)
@@ -146,14 +146,14 @@ def _changed_since(number: int, memory: Memory, saved: Any) -> bool:
 
 
 def _own_part(own: np.ndarray, whole: np.ndarray, copy: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
-    """A view of ``whole`` and the same view of its copy; both themselves, where their layouts differ.
+    """``own`` and the same view of the copy of ``whole``; these two themselves, where there is no such view.
 
     So a change in one column of a matrix doesn't spoil what was computed from another.
     """
     (low, high), (first, last) = np.lib.array_utils.byte_bounds(own), np.lib.array_utils.byte_bounds(whole)
-    buffer = copy if whole.flags.c_contiguous else copy.T
-    if own is whole or not (first <= low and high <= last and whole.flags.forc and buffer.flags.c_contiguous):
+    if not (first <= low and high <= last and whole.flags.forc):
         return whole, copy
+    buffer = copy if whole.flags.c_contiguous else copy.T
     offset = own.__array_interface__["data"][0] - first
     return own, np.ndarray(own.shape, own.dtype, buffer, offset, own.strides)
 
@@ -162,5 +162,5 @@ def _same(a: np.ndarray, b: np.ndarray) -> bool:
     """Whether two arrays hold the same bits: nan equals nan, and 0 differs from -0."""
     if a.shape != b.shape or a.dtype != b.dtype:
         return False
-    bits = {1: np.uint8, 2: np.uint16, 4: np.uint32, 8: np.uint64}.get(a.itemsize)
+    bits = {2: np.uint16, 4: np.uint32, 8: np.uint64}.get(a.itemsize)
     return np.array_equal(a.view(bits), b.view(bits)) if bits else np.array_equal(a, b, equal_nan=True)

@@ -66,19 +66,25 @@ def layout(graph: Any) -> dict:
     }
 
 
+def placed(text: Any) -> list:
+    return [text.get_parse_math(), text.get_ha(), text.get_va(), text.get_zorder()]
+
+
+def stroke(patch: Any) -> list:
+    return [patch.get_linewidth(), patch.get_linestyle(), patch.get_zorder()]
+
+
 def figure(ax: Any) -> dict:
     """Texts and shapes of a figure that ``draw`` made, with what a reader sees of each."""
     legend = ax.get_legend()
     drawn = {
         "size": [*ax.figure.get_size_inches(), *ax.get_xlim(), *ax.get_ylim()],
         "texts": sorted(
-            [t.get_text(), t.get_size(), t.get_color(), t.get_weight(), t.get_family(), t.get_parse_math()]
-            + [t.get_ha(), t.get_va(), t.get_zorder(), *t.get_position()]
+            [t.get_text(), t.get_size(), t.get_color(), t.get_weight(), t.get_family(), *placed(t), *t.get_position()]
             for t in ax.texts
         ),
         "patches": [
-            [type(p).__name__, p.get_facecolor(), p.get_edgecolor(), p.get_linewidth(), p.get_linestyle()]
-            + [p.get_zorder(), p.get_path().vertices.tolist()]
+            [type(p).__name__, p.get_facecolor(), p.get_edgecolor(), *stroke(p), p.get_path().vertices.tolist()]
             for p in ax.patches
         ],
         "legend": [

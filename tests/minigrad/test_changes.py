@@ -421,8 +421,9 @@ def test_an_array_that_was_changed_and_is_handed_back_is_a_change():
         loss.backward()
 
 
-def test_a_zero_whose_sign_was_changed_is_a_change():
-    w = leaf([0.0])
+@pytest.mark.parametrize("dtype", [np.float16, np.float32, np.float64])
+def test_a_zero_whose_sign_was_changed_is_a_change(dtype):
+    w = Tensor(np.zeros(1, dtype), requires_grad=True)
     with np.errstate(divide="ignore"):
         loss = (1 / w).sum()
     w.data *= -1
@@ -517,6 +518,18 @@ def test_weights_may_be_swapped_and_put_back_for_ever():
         w.zero_grad()
 
 
+def test_an_array_that_took_the_place_of_another_is_watched_while_an_entry_needs_either():
+    w = leaf([1.0, 2.0])
+    first = (w * w).sum()
+    w.data = np.array([10.0, 20.0])
+    second = (w * w).sum()
+    w.data[...] = 0
+    first.backward()
+    np.testing.assert_array_equal(w.grad, [2, 4])
+    with pytest.raises(RuntimeError, match="changed in place"):
+        second.backward()
+
+
 def test_arrays_that_were_replaced_are_let_go_after_backward():
     w = Tensor(np.ones(100_000), requires_grad=True)
     tracemalloc.start()
@@ -599,6 +612,16 @@ def test_a_change_in_one_part_leaves_the_others_alone(part, memory):
     b.data[...] = 9
     loss.backward()
     np.testing.assert_array_equal(w.grad, expected)
+
+
+@pytest.mark.parametrize("saved", [slice(0, 4), slice(3, 8), slice(0, 8)], ids=["before", "after", "both"])
+def test_a_saved_array_that_reaches_beyond_the_changed_one_is_spoilt(saved):
+    base = np.arange(8.0)
+    w = Tensor(base[2:5], requires_grad=True)
+    y = record("twice", 2 * w.data, (w,), (lambda g, a: 2 * g,), "d_x = 2 * g", saved=(base[saved],))
+    w.data[1] = 9
+    with pytest.raises(RuntimeError, match="changed in place"):
+        y.sum().backward()
 
 
 @pytest.mark.parametrize("make", [lambda: np.ones(1_000_000), lambda: np.arange(1e6).reshape(1000, 1000)])

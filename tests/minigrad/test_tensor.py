@@ -185,6 +185,16 @@ def test_numpy_on_the_left_gives_a_tensor(function, left):
     np.testing.assert_array_equal(result.data, function(left, x.data))
 
 
+@pytest.mark.parametrize("function", [np.add, np.subtract, np.multiply, np.divide, np.power, np.matmul])
+def test_numpys_name_of_an_operator_gives_a_tensor_on_both_sides(function):
+    x, a = leaf([1.0, 2.0]), np.array([2.0, 3.0])
+    for first, second in ((x, a), (a, x), (x, x)):
+        result = function(first, second)
+        assert isinstance(result, Tensor)
+        assert result.requires_grad
+        np.testing.assert_array_equal(result.data, function(*(x.data if v is x else v for v in (first, second))))
+
+
 @pytest.mark.parametrize("left", [np.eye(2), np.ones((3, 2)), np.ones(2)], ids=lambda a: str(a.shape))
 def test_an_array_at_a_tensor_is_a_tensor(left):
     x = leaf([1.0, 2.0])
