@@ -45,26 +45,23 @@ class Card:
     name: str = ""  # of the tensor
     lines: list[str] = field(default_factory=list)
     grads: list[str] = field(default_factory=list)  # lines about the gradient
-    position: int = -1  # of an operation, its place on the tape
     tensor: Tensor | None = None
-    value: np.ndarray = field(default_factory=lambda: np.empty(0))
+    value: np.ndarray = field(init=False)
     label: str = ""  # the shape, written where its lines start
     column: int = 0
-    rank: float = 0  # from the top of the column
-    slots: int = 0  # number of inputs
-    x: float = 0  # left edge
+    rank: float = field(init=False)  # from the top of the column
+    x: float = field(init=False)  # left edge
     y: float = 0  # middle
-    width: float = 0
-    height: float = 0
+    width: float = field(init=False)
+    height: float = 0.4  # of a line; that of other cards is measured
     before: list[Card] = field(default_factory=list)  # neighbours in the columns to the left and right
     after: list[Card] = field(default_factory=list)
     ports: dict[Card, float] = field(default_factory=dict)  # fraction of a rank by which slots of one card differ
 
     def measure(self) -> None:
         texts = [self.title, *self.lines, *self.grads]
-        if self.kind != "line":
-            self.width = max(map(len, texts)) * CHARACTER + 2 * PAD
-            self.height = LINE * sum(map(bool, texts)) + 2 * PAD + (PAD if self.title else 0)
+        self.width = max(map(len, texts)) * CHARACTER + 2 * PAD
+        self.height = LINE * sum(map(bool, texts)) + 2 * PAD + (PAD if self.title else 0)
 
 
 @dataclass
@@ -73,7 +70,8 @@ class Edge:
 
     source: Card
     target: Card
-    slot: int  # which input of the target
+    slot: int  # which input of the target, from 0
+    slots: int  # how many inputs the target has
     path: list[tuple] = field(default_factory=list)
     resumes: list[tuple[float, float]] = field(default_factory=list)  # where it comes back in a later band
 
@@ -84,8 +82,8 @@ class Graph:
 
     cards: list[Card]
     edges: list[Edge]
-    width: float = 0
-    height: float = 0
+    width: float = field(init=False)
+    height: float = field(init=False)
 
 
 def value_lines(array: np.ndarray) -> list[str]:
@@ -143,9 +141,9 @@ def make_graph(tape: Tape, values: bool, grads: dict[int, list[list[str]]], max_
         for x, need in zip(entry.inputs, entry.needs):
             kind = "constant" if not need else "result" if id(x) in results else "leaf"
             sources.append(cards[id(x)] if need and id(x) in cards else add_card(x, kind))
-        card = add_card(tape.results[position], "operation", title=one_line(entry.op, OP), position=position)
-        card.column, card.slots = 1 + max(source.column for source in sources), len(sources)
-        edges += [Edge(source, card, slot) for slot, source in enumerate(sources)]
+        card = add_card(tape.results[position], "operation", title=one_line(entry.op, OP))
+        card.column = 1 + max(source.column for source in sources)
+        edges += [Edge(source, card, slot, len(sources)) for slot, source in enumerate(sources)]
     if not tape.entries:  # the tape of a leaf
         add_card(tape.result, "leaf" if tape.result.requires_grad else "constant")
     graph = Graph(list(cards.values()), edges)
@@ -185,7 +183,7 @@ def route(edge: Edge, lines: dict[tuple[int, int], Card]) -> list[Card]:
     for column in range(edge.source.column + 1, edge.target.column):
         place = id(edge.source), column
         if place not in lines:
-            lines[place] = Card("line", lines=edge.source.lines[:1], column=column, height=0.4)
+            lines[place] = Card("line", lines=edge.source.lines[:1], column=column)
         passed.append(lines[place])
     for left, right in itertools.pairwise([edge.source, *passed, edge.target]):
         if right not in left.after:
@@ -240,7 +238,7 @@ def place(columns: list[list[Card]]) -> None:
     """Set each card's x by its column and y near the mean of its neighbours', in order and without overlap."""
     left = 0.0
     for column in columns:
-        width = max(card.width for card in column)
+        width = max(card.width for card in column if card.kind != "line")
         for card in column:
             card.width = width if card.kind == "line" else card.width
             card.x = left + (width - card.width) / 2
@@ -290,21 +288,23 @@ def break_into_bands(columns: list[list[Card]], max_width: float) -> dict[int, t
         if not bands or straight_end(column) - min(card.x for card in bands[-1][0]) > max_width:
             bands.append([])
         bands[-1].append(column)
-    starts, shifts, bottom = {}, [], 0.0
+    shifts, bottom = [], 0.0
     for band in bands:
         cards = [card for column in band for card in column]
         coming = [other for card in band[0] for other in card.before]
-        room = max((len(other.lines[0]) for other in coming), default=0) * CHARACTER + CURVE if coming else 0
+        room = max(len(other.lines[0]) for other in coming) * CHARACTER + CURVE if coming else 0
         top = min([card.y - card.height / 2 for card in cards] + [other.y - LINE for other in coming])
         end = max([card.y + card.height / 2 for card in cards] + [other.y for other in coming])
-        shifts.append((room - min(card.x for card in cards), bottom - top))
-        starts[band[0][0].column] = (room - CURVE, shifts[-1][1] - shifts[-2][1] if len(shifts) > 1 else 0)
+        shifts.append((room, room - min(card.x for card in cards), bottom - top))
         bottom += end - top + 3 * GAP
-    for band, (right, down) in zip(bands, shifts):
+    for band, (_, right, down) in zip(bands, shifts):
         for card in itertools.chain.from_iterable(band):
             card.x += right
             card.y += down
-    return starts if len(bands) > 1 else {}
+    return {
+        band[0][0].column: (room - CURVE, down - above)
+        for band, (room, _, down), (_, _, above) in zip(bands[1:], shifts[1:], shifts)
+    }
 
 
 def draw_path(
@@ -321,7 +321,7 @@ def draw_path(
     drawn.update(passed)
     edge.path.append(("M", x, y))
     for card in [*passed, target]:
-        next_y = target.y + (edge.slot - (target.slots - 1) / 2) * 0.6 if card is target else card.y
+        next_y = target.y + (edge.slot - (edge.slots - 1) / 2) * 0.6 if card is target else card.y
         start = ends[card.column - 1]
         if card.column in breaks:
             edge.path.append(("L", start + CURVE, y))

@@ -101,6 +101,8 @@ def drawings() -> dict[str, Any]:
     for make in MAKERS:
         for max_width in (np.inf, 60):
             found[f"{make.__name__}, width {max_width}"] = layout(graph_of(make, max_width))
+    tape = scalar_expression().tape()
+    found["an empty part"] = layout(make_graph(tape[3:3], True, {}))
     found["tangle, page"] = svg(graph_of(tangle, np.inf))
     found["scalar_expression, figure"] = figure(scalar_expression().tape().draw())
     found["wide_gradients, figure"] = figure(wide_gradients().tape().draw())

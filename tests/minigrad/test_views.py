@@ -204,7 +204,9 @@ def test_texts_stay_inside_the_figure_and_their_cards(make):
 @pytest.mark.parametrize(("width", "columns"), [(79.9, 2), (80, 5)])
 def test_the_legend_is_in_one_row_where_the_graph_is_wide_enough(width, columns):
     ax = plt.figure().add_axes((0, 0, 1, 1))
-    draw_legend(ax, Graph([Card(kind) for kind in NAMES], [], width), True, 11)
+    graph = Graph([Card(kind) for kind in NAMES], [])
+    graph.width = width
+    draw_legend(ax, graph, True, 11)
     assert ax.get_legend()._ncols == columns  # noqa: SLF001  there is no public way to ask
 
 
