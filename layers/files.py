@@ -48,7 +48,7 @@ def save_arrays(path: str | os.PathLike, arrays: Mapping[str, ArrayLike]) -> Non
             with zipfile.ZipFile(file, "w") as archive:
                 for name, array in plain.items():
                     with archive.open(f"{name}.npy", "w", force_zip64=True) as member:
-                        np.lib.format.write_array(member, array, version=(1, 0), allow_pickle=False)
+                        np.lib.format.write_array(member, array, version=(1, 0))
             file.flush()
             os.fsync(file.fileno())
         if mode is not None:

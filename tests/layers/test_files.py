@@ -32,6 +32,13 @@ def assert_same_state(one, two):
         np.testing.assert_array_equal(array, two.state_dict()[name], err_msg=name)
 
 
+def test_all_was_sent_to_the_disk_before_the_new_file_takes_the_name(tmp_path, monkeypatch):
+    sent = []
+    monkeypatch.setattr(os, "fsync", lambda number: sent.append(os.fstat(number).st_size))
+    save_arrays(tmp_path / "small.npz", {"a": np.ones(3)})
+    assert sent == [(tmp_path / "small.npz").stat().st_size]
+
+
 # There and back.
 
 

@@ -14,7 +14,7 @@ import pytest
 
 import minigrad as mg
 from minigrad import Tensor, record
-from minigrad.extend import array_of
+from minigrad.extend import array_of, convert
 from minigrad.optim import SGD, Adam
 
 
@@ -528,6 +528,15 @@ def test_an_array_that_took_the_place_of_another_is_watched_while_an_entry_needs
     np.testing.assert_array_equal(w.grad, [2, 4])
     with pytest.raises(RuntimeError, match="changed in place"):
         second.backward()
+
+
+def test_a_converted_leaf_is_watched_from_its_next_use():
+    w = Tensor([1.0, 2.0], dtype=np.float32, requires_grad=True)
+    convert(w, np.float64)
+    loss = (w * w).sum()
+    w.data[...] = 0
+    with pytest.raises(RuntimeError, match="changed in place"):
+        loss.backward()
 
 
 def test_arrays_that_were_replaced_are_let_go_after_backward():

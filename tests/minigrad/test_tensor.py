@@ -12,7 +12,7 @@ import pytest
 
 import minigrad as mg
 from minigrad import Tensor
-from minigrad.extend import convert
+from minigrad.extend import array_of, convert
 
 
 def leaf(values, dtype=np.float64, name=None):
@@ -628,6 +628,14 @@ def test_repr_shows_values_dtype_gradient_and_name(tensor, text):
 
 def test_repr_of_a_large_tensor_is_short():
     assert len(repr(leaf(np.zeros((1000, 1000))))) < 1000
+
+
+def test_the_array_of_an_operand_is_its_own_and_a_single_value_is_a_scalar():
+    x = leaf([1.0, 2.0])
+    assert array_of(x) is x.data
+    assert type(array_of(Tensor(2.0))) is np.float64
+    assert type(array_of(x.sum())) is np.float64
+    assert type(array_of(2)) is int
 
 
 @pytest.mark.parametrize("data", [1.5, [1.5], [[1.0, 2.0], [3.0, 4.0]], np.zeros((0, 3))], ids=str)

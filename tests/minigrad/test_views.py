@@ -147,6 +147,13 @@ def test_lines_lead_from_each_input_to_its_operation_left_to_right(make):
         assert edge.source.x + edge.source.width < edge.target.x
 
 
+@pytest.mark.parametrize("make", MAKERS[:4])
+def test_a_graph_that_just_fits_stays_in_one_band(make):
+    whole = make_graph(make().tape(), True, {})
+    assert make_graph(make().tape(), True, {}, whole.width).width == whole.width
+    assert make_graph(make().tape(), True, {}, whole.width - 0.1).width < whole.width
+
+
 def test_boxes_are_spread_no_further_than_they_need():
     assert spread([0.0, 0.0, 10.0], [2.0, 2.0, 2.0], [1.0, 1.0, 1.0]) == [-1, 1, 10]
     assert spread([0.0, 0.0], [2.0, 2.0], [3.0, 1.0]) == [-0.5, 1.5]
