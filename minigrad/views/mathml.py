@@ -19,7 +19,7 @@ SYMBOLS = {
     ast.Eq: "=",
     ast.NotEq: "&ne;",
 }
-SUM, PRODUCT, POWER, ATOM = 1, 2, 3, 4  # how tightly an expression holds together
+COMPARISON, SUM, PRODUCT, POWER, ATOM = range(5)  # how tightly an expression holds together
 
 
 def rule_html(rule: str) -> str:
@@ -42,8 +42,10 @@ def split(line: str) -> list[str]:
 def typeset(part: str) -> str:
     """``d_name = expression and words``: the longest expression that there is, and the words as text."""
     left, equals, right = part.partition(" = ")
+    if not equals or not re.fullmatch(r"\w+", left):
+        return escape(part)
     words = right.split(" ")
-    for end in range(len(words) if equals and re.fullmatch(r"\w+", left) else 0, 0, -1):
+    for end in range(len(words), 0, -1):
         try:
             with warnings.catch_warnings():
                 warnings.simplefilter("ignore")  # a rule in words may be odd Python
@@ -84,7 +86,9 @@ def formula(node: ast.expr) -> tuple[str, int]:  # noqa: C901  a case for each k
             return f"{hold(left, PRODUCT)}<mo>{SYMBOLS[type(op)]}</mo>{hold(right, POWER)}", PRODUCT
         case ast.Compare(left=left, ops=ops, comparators=others) if all(type(op) in SYMBOLS for op in ops):
             pairs = zip(ops, others)
-            return hold(left, SUM) + "".join(f"<mo>{SYMBOLS[type(op)]}</mo>{hold(x, SUM)}" for op, x in pairs), 0
+            return hold(left, SUM) + "".join(
+                f"<mo>{SYMBOLS[type(op)]}</mo>{hold(x, SUM)}" for op, x in pairs
+            ), COMPARISON
         case ast.Call(func=ast.Name(id="sqrt"), args=[x], keywords=[]):
             return f"<msqrt>{formula(x)[0]}</msqrt>", ATOM
         case ast.Call(func=ast.Name(id="sum"), args=[x], keywords=[]):

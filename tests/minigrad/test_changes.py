@@ -421,6 +421,18 @@ def test_an_array_that_was_changed_and_is_handed_back_is_a_change():
         loss.backward()
 
 
+def test_an_array_handed_out_before_the_last_use_and_handed_back_changed_is_a_change():
+    w = leaf(VALUES)
+    first = (w * w).sum()
+    array = w.data
+    second = (w * w).sum()
+    array -= 1
+    w.data = array
+    for loss in (first, second):
+        with pytest.raises(RuntimeError, match="changed in place"):
+            loss.backward()
+
+
 @pytest.mark.parametrize("dtype", [np.float16, np.float32, np.float64])
 def test_a_zero_whose_sign_was_changed_is_a_change(dtype):
     w = Tensor(np.zeros(1, dtype), requires_grad=True)

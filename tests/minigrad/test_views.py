@@ -2,6 +2,7 @@
 
 import ast
 import gc
+import html
 import inspect
 import itertools
 import json
@@ -420,6 +421,15 @@ def test_the_letters_of_a_rule_stand_for_the_inputs_that_get_a_gradient():
     assert "where x is a, y is %1" in str(step)
 
 
+def test_a_step_shows_small_arrays_with_four_decimals_and_of_larger_ones_norm_and_range():
+    x = leaf([1 / 3, 2 / 3, 1.0], "x")
+    assert "so far [0.3333, 0.6667, 1. ]" in str(next((x * x.data).tape().steps([1.0, 1.0, 1.0])))
+    x = leaf(np.arange(6.0), "x")
+    assert "so far [0., 1., 2., 3., 4., 5.]" in str(next((x * x.data).tape().steps(np.ones(6))))
+    x = leaf(np.arange(7.0), "x")
+    assert "so far shape (7,), norm 9.539, from 0 to 6" in str(next((x * x.data).tape().steps(np.ones(7))))
+
+
 def test_large_values_of_small_types_have_a_norm():
     x = Tensor(np.full(100, 300, np.float16), requires_grad=True)
     step = next((x * 1).tape().steps(np.full(100, 300)))
@@ -450,6 +460,13 @@ def test_looking_leaves_every_gradient_as_it_was(look, tmp_path):
     assert y.grad is None
     loss.backward()
     np.testing.assert_array_equal(x.grad, [13, 22])
+
+
+@pytest.mark.parametrize("look", [lambda tape, path: tape.draw(), lambda tape, path: tape.to_html(path / "t.html")])
+def test_looking_at_the_tape_of_a_leaf_leaves_its_gradient_as_it_was(look, tmp_path):
+    x = leaf(1.0, "x")
+    look(x.tape(), tmp_path)
+    assert x.grad is None
 
 
 @pytest.mark.parametrize("look", [lambda tape, path: tape.draw(), lambda tape, path: tape.to_html(path / "t.html")])
@@ -509,8 +526,8 @@ def test_names_are_escaped_wherever_the_page_shows_them(tmp_path):
 
 
 def test_a_notebook_shows_the_table():
-    html = (leaf([1.0, 2.0], "x") * 3).sum().tape()._repr_html_()
-    table = ET.fromstring(html.split("<p>")[0])
+    shown = (leaf([1.0, 2.0], "x") * 3).sum().tape()._repr_html_()
+    table = ET.fromstring(shown.split("<p>")[0])
     assert [cell.text for cell in table.findall("tbody/tr")[0]][:5] == ["1", "%1", "multiply", "x, 3", "(2,)"]
 
 
@@ -525,7 +542,22 @@ def test_a_tape_of_300_entries_makes_a_page_that_is_not_too_large(tmp_path):
     assert path.stat().st_size < 3e6
 
 
+def test_the_page_numbers_the_entries_as_the_table_does(tmp_path):
+    tape = (leaf([1.0, 2.0], "x") * 2).exp().sum().tape()
+    assert [e["number"] for e in content_of(tape.to_html(tmp_path / "t.html"))["entries"]] == [1, 2, 3]
+    assert [e["number"] for e in content_of(tape[1:].to_html(tmp_path / "t.html"))["entries"]] == [2, 3]
+
+
+def test_a_picture_says_how_many_values_are_not_finite():
+    array = np.ones((5, 10))
+    assert "not finite" not in picture(array)["text"]
+    array[0, :3] = np.nan, np.inf, -np.inf
+    assert "from 1 to 1, 3 not finite (pink)" in picture(array)["text"]
+
+
 def test_a_small_array_is_shown_by_its_numbers():
+    assert picture(np.arange(4.0))["rows"] == [["0", "1", "2", "3"]]
+    assert picture(np.arange(8.0).reshape(2, 2, 2))["rows"] == [["0", "1", "2", "3"], ["4", "5", "6", "7"]]
     assert picture(np.array([[1.0, -2.5], [1e-9, np.inf]]))["rows"] == [["1", "-2.5"], ["1e-09", "inf"]]
 
 
@@ -562,8 +594,7 @@ def rules():
 
 @pytest.mark.parametrize("rule", sorted(set(rules())))
 def test_every_rule_is_typeset(rule):
-    html = rule_html(rule)
-    paragraphs = ET.fromstring(f"<div>{html.replace('&', '&amp;')}</div>")
+    paragraphs = ET.fromstring(f"<div>{rule_html(rule).replace('&', '&amp;')}</div>")
     assert len(paragraphs.findall(".//math")) == len(re.findall(r"\bd_\w+ = ", rule))
 
 
@@ -584,6 +615,45 @@ def test_every_rule_is_typeset(rule):
 )
 def test_formulas_are_typeset_and_words_stay_words(rule, expected):
     assert expected in rule_html(rule)
+
+
+@pytest.mark.parametrize(
+    ("expression", "expected"),
+    [
+        ("a + b - c", "a+b-c"),
+        ("a - (b + c)", "a-(b+c)"),
+        ("(a + b) * c", "(a+b)⋅c"),
+        ("a * b @ c", "a⋅b@c"),
+        ("a * (b * c)", "a⋅(b⋅c)"),
+        ("a * b + c * d", "a⋅b+c⋅d"),
+        ("a * b**c", "a⋅bc"),
+        ("a * (b / c)", "a⋅bc"),
+        ("(a * b)**c", "(a⋅b)c"),
+        ("(a**b)**c", "(ab)c"),
+        ("a**(b + c)", "ab+c"),
+        ("a.T**2", "aT2"),
+        ("(a @ b).T", "(a@b)T"),
+        ("(a + b) / (c - d)", "a+bc-d"),
+        ("-a * b", "-a⋅b"),
+        ("-(a + b)", "-(a+b)"),
+        ("a - -b", "a--b"),
+        ("a * -b", "a⋅(-b)"),
+        ("a + b < c <= d", "a+b<c≤d"),
+        ("(a != b) + c", "(a≠b)+c"),
+        ("g * (x == 1.5)", "g⋅(x=1.5)"),
+        ("(a < b) < c", "(a<b)<c"),
+        ("sqrt(a + b) * f(c, d + 1)", "a+b⋅f(c,d+1)"),
+        ("sum(a + b) / 2", "∑(a+b)2"),
+    ],
+)
+def test_a_formula_has_the_parentheses_that_it_needs_and_no_others(expression, expected):
+    text = html.unescape(re.sub("<[^>]+>", "", rule_html(f"y = {expression}").replace("&minus;", "-")))
+    assert text == f"y={expected}"
+
+
+def test_what_has_no_name_on_its_left_is_words():
+    assert rule_html("2 a = g") == "<p>2 a = g</p>"
+    assert rule_html("x[0] = g") == "<p>x[0] = g</p>"
 
 
 # What looking costs those who don't look.
