@@ -113,7 +113,5 @@ def _read_member(archive: zipfile.ZipFile, info: zipfile.ZipInfo) -> np.ndarray:
         claimed, there = dtype.itemsize * math.prod(shape), info.file_size - file.tell()
         if claimed != there:
             raise ValueError(f"{info.filename} claims {claimed} bytes of data and has {there}")
-    with archive.open(info) as file:
-        array = np.lib.format.read_array(file, allow_pickle=False)
-        file.read(1)  # the end, where zipfile compares the checksum
-        return array
+    with archive.open(info) as file:  # zipfile compares the checksum as soon as the last byte is read
+        return np.lib.format.read_array(file, allow_pickle=False)

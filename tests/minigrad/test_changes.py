@@ -575,6 +575,14 @@ def test_a_changed_view_is_remembered_when_the_whole_is_replaced():
         loss.backward()
 
 
+def test_a_change_of_what_a_boolean_index_copied_leaves_the_whole_alone():
+    x = leaf([1.0, 2.0])
+    loss = (x * x).sum()
+    x[True].data[...] = 9
+    loss.backward()
+    np.testing.assert_array_equal(x.grad, [2, 4])
+
+
 def test_a_change_of_one_column_by_minus_equals_leaves_another_alone():
     w = leaf(VALUES)
     column = w[:, 0]

@@ -149,6 +149,22 @@ def test_the_report_hints_at_a_constant_factor(factor, shown):
         gradcheck(square_with_rule(lambda g, a: factor * 2 * a * g), leaf([1.0, 2.0, -3.0]))
 
 
+@pytest.mark.parametrize("settings", [{"rtol": 1e-3}, {"atol": 1e-4}], ids=["rtol", "atol"])
+def test_a_constant_factor_is_found_within_the_tolerances(settings):
+    off = np.array([[2, 5e-5 * ("atol" in settings)], [0, 2 + 1e-3 * ("rtol" in settings)]])
+
+    def doubled_roughly(x):
+        return record("same", np.array(x.data), (x,), (lambda g: g @ off,), "d_x = g", saved=())
+
+    with pytest.raises(GradcheckError, match="all are 2"):
+        gradcheck(doubled_roughly, leaf([1.0, 2.0]), **{"atol": 1e-6, "rtol": 1e-6, **settings})
+
+
+def test_a_result_that_is_nan_twice_is_no_change_of_the_result():
+    with pytest.raises(GradcheckError, match="derivatives are off"):
+        gradcheck(lambda x: x * np.nan, leaf([1.0, 2.0]))
+
+
 def test_the_report_does_not_hint_at_a_factor_where_there_is_none():
     with pytest.raises(GradcheckError) as error:
         gradcheck(wrong, leaf([1.0, 3.0]))

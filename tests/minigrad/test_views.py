@@ -174,6 +174,17 @@ def test_a_figure_shows_names_operations_values_gradients_and_shapes():
         assert text in shown
 
 
+def test_a_figure_shows_up_to_six_values_in_up_to_two_axes():
+    for values, shown in (
+        (np.arange(6.0), ["[0, 1, 2, 3, 4, 5]"]),
+        ([[1.0, 10.0], [100.0, 2.0]], ["[  1,  10]", "[100,   2]"]),
+        ([[1.0, 10.0]], ["[1, 10]"]),
+        (np.arange(7.0), []),
+        (np.ones((1, 1, 2)), []),
+    ):
+        assert texts(leaf(values, "x").tape().draw(grads=False)) == ["x", *shown, str(np.shape(values))]
+
+
 def test_a_figure_leaves_out_what_it_is_told_to():
     ax = (leaf([1.0, 2.0], "x") * 3).sum().tape().draw(values=False, grads=False)
     shown = " ".join(texts(ax))
@@ -546,6 +557,12 @@ def test_the_page_numbers_the_entries_as_the_table_does(tmp_path):
     tape = (leaf([1.0, 2.0], "x") * 2).exp().sum().tape()
     assert [e["number"] for e in content_of(tape.to_html(tmp_path / "t.html"))["entries"]] == [1, 2, 3]
     assert [e["number"] for e in content_of(tape[1:].to_html(tmp_path / "t.html"))["entries"]] == [2, 3]
+
+
+def test_a_heat_map_is_relative_to_its_largest_value():
+    array = np.random.default_rng(0).normal(size=(9, 9))
+    assert picture(array)["heat"] == picture(array / 64)["heat"]
+    assert picture(np.zeros((9, 9)))["largest"] == "1"
 
 
 def test_a_picture_says_how_many_values_are_not_finite():
