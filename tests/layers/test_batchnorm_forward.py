@@ -56,6 +56,13 @@ def random(*shape, seed=0):
     return np.random.default_rng(seed).normal(2.0, 3.0, size=shape)
 
 
+@pytest.mark.parametrize("given", [list, lambda a: a.astype(int), Tensor], ids=["lists", "integers", "tensors"])
+def test_the_function_in_evaluation_takes_any_numbers_as_statistics(given):
+    x, mean, var = random(4, 3), np.array([1.0, 0.0, 2.0]), np.array([1.0, 4.0, 9.0])
+    y = batch_norm(x, given(mean), given(var))
+    np.testing.assert_allclose(y.data, (x - mean) / np.sqrt(var + 1e-5))
+
+
 def statistics(x):
     """Mean, biased and unbiased variance of every channel (axis 1), each of shape (C,)."""
     values = np.moveaxis(x, 1, 0).reshape(x.shape[1], -1)
@@ -541,6 +548,7 @@ def test_repr_is_that_of_pytorch():
     expected = "BatchNorm2d(3, eps=1e-05, momentum=0.1, affine=True, track_running_stats=True)"
     assert repr(BatchNorm2d(3)) == expected
     assert "channels_last=True" in repr(BatchNorm2d(3, channels_last=True))
+    assert repr(BatchNorm2d(3, affine=False)) == expected.replace("affine=True", "affine=False")
     assert repr(BatchNorm2d(3, bias=False)) == expected.replace("True, track", "True, bias=False, track")
 
 

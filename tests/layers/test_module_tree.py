@@ -62,6 +62,14 @@ def test_taking_a_part_of_a_model_renames_nothing(part):
     assert names(kept) == paths(kept)
 
 
+@pytest.mark.parametrize("part", [slice(1, None), slice(None, None, -1), slice(2, 3), slice(0, 0)], ids=str)
+def test_a_part_of_a_model_is_a_model_of_the_same_modules_numbered_from_0(part):
+    model = Sequential(Linear(2, 2), ReLU(), Linear(2, 2))
+    kept = model[part]
+    assert list(kept) == list(model)[part]
+    assert [name for name, _ in kept.named_children()] == [str(i) for i in range(len(kept))]
+
+
 def test_a_module_shared_by_two_models_is_named_from_the_first_that_lives():
     shared = Linear(2, 2)
     first, second = Sequential(shared), Sequential(ReLU(), shared)
