@@ -26,6 +26,7 @@ from minigrad.views.figure import NAMES, draw_legend
 from minigrad.views.graph import LONG, Card, Graph, make_graph, spread
 from minigrad.views.mathml import rule_html
 from minigrad.views.page import picture
+from minigrad.views.text import one_line, rows, rule_of
 
 matplotlib.use("Agg")
 ROOT = Path(__file__).parents[2]
@@ -326,6 +327,23 @@ def test_long_names_that_differ_at_their_ends_stay_different():
     inputs = next((first * second).tape().steps()).inputs
     assert [name[-6:] for name in inputs] == ["weight", "k.bias"]
     assert all("…" in name and len(name) <= 80 for name in inputs)
+
+
+def test_long_texts_are_cut_to_lengths_that_fit_and_shorter_ones_are_not():
+    xs = tuple(leaf(1.0, f"{'n' * 300} of input {i}") for i in range(5))
+    rule = "\n".join(["r" * 300] * 30)
+    tape = mg.record("o" * 300, np.ones(()), xs, tuple([lambda g: g] * 5), rule, ()).tape()
+    _, _, op, inputs, _, first_line = rows(tape)[0]
+    assert (len(op), len(inputs), len(first_line)) == (40, 200, 200)
+    assert [(len(name), name[67:]) for name in next(tape.steps()).inputs] == [
+        (80, f"…n of input {i}") for i in range(5)
+    ]
+    assert [len(line) for line in rule_of(tape[0])] == [200] * 20 + [1]
+    assert [card.lines[0][27:] for card in make_graph(tape, False, {}).cards[:5]] == [
+        f"…n of input {i}" for i in range(5)
+    ]
+    assert one_line("x" * 80, 80, tail=12) == "x" * 80
+    assert rule_of(mg.record("o", np.ones(()), xs[:1], (lambda g: g,), "r\n" * 19, ()).tape()[0]) == ["r"] * 19 + [""]
 
 
 CONSTANTS = [
