@@ -575,6 +575,17 @@ def test_a_changed_view_is_remembered_when_the_whole_is_replaced():
         loss.backward()
 
 
+def test_a_change_of_what_reshape_had_to_copy_spoils_only_what_used_the_copy():
+    x = leaf(VALUES)
+    first, copied = (x * x).sum(), x.T.reshape(-1)
+    second = (copied * copied).sum()
+    copied.data[...] = 9
+    first.backward()
+    np.testing.assert_array_equal(x.grad, 2 * np.array(VALUES))
+    with pytest.raises(RuntimeError, match="changed in place"):
+        second.backward()
+
+
 def test_a_change_of_what_a_boolean_index_copied_leaves_the_whole_alone():
     x = leaf([1.0, 2.0])
     loss = (x * x).sum()
