@@ -111,7 +111,7 @@ def _references(array: np.ndarray) -> tuple[int, int]:
 
 
 # Measured, because how many references the calls themselves make differs from one Python to the next.
-_example = Memory(np.empty(2)[:])
+_example = Memory(np.empty(())[...])
 _alone, _alone_as_base = _references(_example.array)
 
 

@@ -20,9 +20,10 @@ if TYPE_CHECKING:
     from .autograd import Entry
     from .views import Tape
 
+    T = TypeVar("T", bound="Tensor")
+
 Operand = Union["Tensor", "ArrayLike"]
 Axis = int | tuple[int, ...] | None
-T = TypeVar("T", bound="Tensor")
 
 
 class Tensor(Interop):

@@ -4,10 +4,11 @@ from __future__ import annotations
 
 import functools
 from collections.abc import Callable
-from typing import ParamSpec, TypeVar
+from typing import TYPE_CHECKING, ParamSpec, TypeVar
 
-P = ParamSpec("P")
-R = TypeVar("R")
+if TYPE_CHECKING:
+    P = ParamSpec("P")
+    R = TypeVar("R")
 
 NUMPYS = {"dim": "axis", "dims": "axes", "keepdim": "keepdims", "correction": "ddof", "unbiased": "ddof"}
 

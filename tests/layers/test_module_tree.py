@@ -70,6 +70,11 @@ def test_a_part_of_a_model_is_a_model_of_the_same_modules_numbered_from_0(part):
     assert [name for name, _ in kept.named_children()] == [str(i) for i in range(len(kept))]
 
 
+def test_of_what_is_no_function_sequential_says_nothing_of_forward():
+    with pytest.raises(TypeError, match="argument 1 is 3$"):
+        Sequential(ReLU(), 3)
+
+
 def test_a_module_shared_by_two_models_is_named_from_the_first_that_lives():
     shared = Linear(2, 2)
     first, second = Sequential(shared), Sequential(ReLU(), shared)

@@ -630,6 +630,12 @@ def test_repr_of_a_large_tensor_is_short():
     assert len(repr(leaf(np.zeros((1000, 1000))))) < 1000
 
 
+def test_numpys_protocol_gives_the_dtype_that_it_is_asked_for():
+    x = Tensor([1.0, 2.0])
+    assert x.__array__(np.float32).dtype == np.float32
+    assert not np.shares_memory(x.__array__(copy=True), x.data)
+
+
 def test_the_array_of_an_operand_is_its_own_and_a_single_value_is_a_scalar():
     x = leaf([1.0, 2.0])
     assert array_of(x) is x.data

@@ -149,6 +149,16 @@ def test_lines_lead_from_each_input_to_its_operation_left_to_right(make):
         assert edge.source.x + edge.source.width < edge.target.x
 
 
+@pytest.mark.parametrize(("columns", "whole"), [(40, True), (41, False)])
+def test_a_line_past_more_than_40_columns_starts_where_a_drawn_one_ends(columns, whole):
+    y = x = leaf(1.0, "x")
+    for _ in range(columns - 1):
+        y = y.tanh()
+    edge = make_graph(((y + x) * x).tape(), True, {}).edges[-1]
+    assert edge.source.name == "x"
+    assert (edge.path[0][1] == edge.source.x + edge.source.width) is whole
+
+
 @pytest.mark.parametrize("make", MAKERS[:4])
 def test_a_graph_that_just_fits_stays_in_one_band(make):
     whole = make_graph(make().tape(), True, {})
@@ -241,6 +251,12 @@ def test_a_figure_fits_into_axes_that_are_given():
             box = text.get_window_extent(renderer)
             assert ax.bbox.x0 - 1 <= box.x0
             assert box.x1 <= ax.bbox.x1 + 1
+
+
+def test_a_figure_in_axes_that_are_given_is_not_distorted():
+    ax = scalar_expression().tape().draw(plt.figure().add_axes((0, 0, 0.3, 1)))
+    (x, y), (right, _), (_, above) = ax.transData.transform([(0, 0), (1, 0), (0, -1)])
+    assert right - x == pytest.approx(above - y)
 
 
 def test_a_part_shows_the_gradients_of_the_whole_tape():
