@@ -197,10 +197,9 @@ def order(columns: list[list[Card]]) -> None:
     """Sort each column so that few lines cross: by the mean rank of a card's neighbours, in several sweeps."""
     number_ranks(columns)
     best, fewest = [list(column) for column in columns], crossings(columns)
-    for sweep in range(12):
-        forward = sweep % 2 == 0
-        for column in columns if forward else reversed(columns):
-            column.sort(key=mean_rank_before if forward else mean_rank_after)
+    for sweep, key in [(columns, mean_rank_before), (list(reversed(columns)), mean_rank_after)] * 6:
+        for column in sweep:
+            column.sort(key=key)
             number_ranks([column])
         if (count := crossings(columns)) < fewest:
             best, fewest = [list(column) for column in columns], count
@@ -243,8 +242,8 @@ def place(columns: list[list[Card]]) -> None:
             card.width = width if card.kind == "line" else card.width
             card.x = left + (width - card.width) / 2
         left = straight_end(column) + CURVE
-    for sweep in range(24):
-        for column in columns if sweep % 2 == 0 else reversed(columns):
+    for sweep in [columns, list(reversed(columns))] * 12:
+        for column in sweep:
             wanted = []
             for card in column:
                 near = [(other.y, PULL[other.kind]) for other in card.before + card.after]

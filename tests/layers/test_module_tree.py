@@ -71,7 +71,7 @@ def test_a_part_of_a_model_is_a_model_of_the_same_modules_numbered_from_0(part):
 
 
 def test_of_what_is_no_function_sequential_says_nothing_of_forward():
-    with pytest.raises(TypeError, match="argument 1 is 3$"):
+    with pytest.raises(TypeError, match=r"argument 1 is 3$"):
         Sequential(ReLU(), 3)
 
 
