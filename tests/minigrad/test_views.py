@@ -596,6 +596,13 @@ def test_the_page_numbers_the_entries_as_the_table_does(tmp_path):
         assert [content["entries"][step["entry"]]["number"] for step in content["back"]] == numbers[::-1]
 
 
+@pytest.mark.parametrize(
+    ("shape", "kind"), [((16, 1), "rows"), ((2, 8), "rows"), ((17, 1), "heat"), ((9,), "heat"), ((1, 9), "heat")]
+)
+def test_up_to_16_values_in_rows_of_up_to_8_are_shown_as_numbers(shape, kind):
+    assert kind in picture(np.ones(shape))
+
+
 def test_a_heat_map_is_relative_to_its_largest_value():
     array = np.random.default_rng(0).normal(size=(9, 9))
     assert picture(array)["heat"] == picture(array / 64)["heat"]
