@@ -31,7 +31,10 @@ def split(line: str) -> list[str]:
     """The parts of a line between commas outside parentheses."""
     parts, depth = [""], 0
     for character in line:
-        depth += (character in "([") - (character in ")]")
+        if character in "([":
+            depth += 1
+        if character in ")]":
+            depth -= 1
         if character == "," and depth == 0:
             parts.append("")
         else:

@@ -3,6 +3,7 @@
 import copy
 import gc
 import pickle
+import tracemalloc
 import weakref
 
 import numpy as np
@@ -68,6 +69,18 @@ def test_a_part_of_a_model_is_a_model_of_the_same_modules_numbered_from_0(part):
     kept = model[part]
     assert list(kept) == list(model)[part]
     assert [name for name, _ in kept.named_children()] == [str(i) for i in range(len(kept))]
+
+
+def test_a_layer_keeps_nothing_of_the_models_that_it_stood_in():
+    layer = Linear(2, 2)
+    Sequential(layer)
+    tracemalloc.start()
+    try:
+        for _ in range(1000):
+            Sequential(layer)
+        assert tracemalloc.get_traced_memory()[0] < 20_000
+    finally:
+        tracemalloc.stop()
 
 
 def test_of_what_is_no_function_sequential_says_nothing_of_forward():
