@@ -56,6 +56,14 @@ def random(*shape, seed=0):
     return np.random.default_rng(seed).normal(2.0, 3.0, size=shape)
 
 
+def test_a_momentum_that_is_a_numpy_number_changes_no_bit():
+    x, running = random(8, 500).astype(np.float32), []
+    for momentum in (0.3, np.float64(0.3)):
+        running.append((np.full(500, 0.1, np.float32), np.full(500, 0.7, np.float32)))
+        batch_norm(x, *running[-1], training=True, momentum=momentum)
+    np.testing.assert_array_equal(running[0], running[1])
+
+
 @pytest.mark.parametrize("given", [list, lambda a: a.astype(int), Tensor], ids=["lists", "integers", "tensors"])
 def test_the_function_in_evaluation_takes_any_numbers_as_statistics(given):
     x, mean, var = random(4, 3), np.array([1.0, 0.0, 2.0]), np.array([1.0, 4.0, 9.0])

@@ -165,6 +165,12 @@ def test_a_result_that_is_nan_twice_is_no_change_of_the_result():
         gradcheck(lambda x: x * np.nan, leaf([1.0, 2.0]))
 
 
+def test_the_report_on_random_gradients_speaks_of_needs_only_where_they_were_varied():
+    with pytest.raises(GradcheckError) as error:
+        gradcheck(square_with_rule(lambda g, a: 2 * a * g * abs(g)), leaf([1.0, 2.0]))
+    assert str(error.value).endswith("look at what the rule does with g")
+
+
 def test_the_report_does_not_hint_at_a_factor_where_there_is_none():
     with pytest.raises(GradcheckError) as error:
         gradcheck(wrong, leaf([1.0, 3.0]))

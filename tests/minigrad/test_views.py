@@ -463,6 +463,8 @@ def test_the_letters_of_a_rule_stand_for_the_inputs_that_get_a_gradient():
     x, y = leaf([1.0, 2.0], "a"), leaf([1.0, 2.0], "b")
     step = next(mg.where([True, False], x, y).tape().steps([1.0, 1.0]))
     assert "where x is a, y is b" in str(step)
+    step = next((x * y).tape().steps([1.0, 1.0]))
+    assert "where x is a, y is b\n" in str(step)
     step = next(x.exp().tape().steps([1.0, 1.0]))
     assert "where x is a, y is %1" in str(step)
 
