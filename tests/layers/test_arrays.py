@@ -3,13 +3,35 @@
 import numpy as np
 import pytest
 
-from layers.arrays import CACHE, ROWS, channel_last, channel_products, channel_sums, column_sums, multiply_add
+from layers.arrays import (
+    CACHE,
+    ROWS,
+    channel_last,
+    channel_products,
+    channel_sums,
+    column_sums,
+    in_dtype_of,
+    multiply_add,
+    ones,
+)
 
 SIZES = [0, 1, ROWS - 1, ROWS, ROWS + 1, 2 * ROWS, 2 * ROWS + 1, ROWS * ROWS + 1]
 
 
 def random(*shape, seed=0):
     return np.random.default_rng(seed).normal(size=shape)
+
+
+def test_integers_take_the_dtype_of_the_first_floating_one_beside_them():
+    integers, single, double = np.arange(3), np.ones(3, np.float32), np.ones(3)
+    assert in_dtype_of(integers, None, integers, single, double).dtype == np.float32
+    assert in_dtype_of(integers, None, integers) is integers
+    assert in_dtype_of(double, single) is double
+
+
+def test_what_is_kept_for_the_next_call_cannot_be_changed():
+    with pytest.raises(ValueError, match="read-only"):
+        ones(3, "f")[0] = 2
 
 
 @pytest.mark.parametrize("rows", SIZES)

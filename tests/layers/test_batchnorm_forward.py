@@ -1,5 +1,7 @@
 """What batch normalization computes: golden values, the four modes, running statistics, errors."""
 
+import re
+
 import numpy as np
 import pytest
 
@@ -54,6 +56,12 @@ CASES = [
 
 def random(*shape, seed=0):
     return np.random.default_rng(seed).normal(2.0, 3.0, size=shape)
+
+
+@pytest.mark.parametrize(("last", "forms"), [(False, "(N, C) or (N, C, L)"), (True, "(N, C) or (N, L, C)")])
+def test_a_wrong_shape_is_told_the_right_ones(last, forms):
+    with pytest.raises(ValueError, match=re.escape(f"expects shape {forms} with C = 3, got (4, 5)")):
+        BatchNorm1d(3, channels_last=last)(np.ones((4, 5)))
 
 
 def test_a_momentum_that_is_a_numpy_number_changes_no_bit():

@@ -171,6 +171,12 @@ def test_the_report_on_random_gradients_speaks_of_needs_only_where_they_were_var
     assert str(error.value).endswith("look at what the rule does with g")
 
 
+@pytest.mark.parametrize(("size", "shown"), [(6, r"( *-?\d\.\d{1,3} *,){5} *-?\d\.\d{1,3} *"), (7, r".*, \.\.\., .*")])
+def test_the_report_shows_a_random_gradient_in_short(size, shown):
+    with pytest.raises(GradcheckError, match=rf"for g = \[{shown}\]; worst"):
+        gradcheck(square_with_rule(lambda g, a: 2 * a * g * abs(g)), leaf(np.linspace(1, 2, size)))
+
+
 def test_the_report_does_not_hint_at_a_factor_where_there_is_none():
     with pytest.raises(GradcheckError) as error:
         gradcheck(wrong, leaf([1.0, 3.0]))

@@ -611,6 +611,12 @@ def test_a_heat_map_is_relative_to_its_largest_value():
     assert picture(np.zeros((9, 9)))["largest"] == "1"
 
 
+def test_the_page_has_a_line_for_the_gradient_on_every_card_that_gets_one(tmp_path):
+    for tape, cards in (((leaf([1.0, 2.0], "x") * 2).sum().tape(), 3), (leaf(1.0, "x").tape(), 1)):
+        drawing = tape.to_html(tmp_path / "tape.html").read_text(encoding="utf-8").split("<svg")[1].split("</svg>")[0]
+        assert drawing.count('class="grad"') == cards
+
+
 def test_a_picture_says_how_many_values_are_not_finite():
     array = np.ones((5, 10))
     assert "not finite" not in picture(array)["text"]
