@@ -43,7 +43,7 @@ def draw(tape: Tape, ax: Axes | None, values: bool, grads: bool | None) -> Axes:
     middle = graph.width / 2
     ax.set(xlim=(middle - width / 2, middle + width / 2), ylim=(graph.height + 1, -top))
     ax.apply_aspect()
-    em = (ax.transData.transform((1, 0))[0] - ax.transData.transform((0, 0))[0]) * 72 / ax.figure.dpi
+    em = ax.bbox.width / width * 72 / ax.figure.dpi
     for edge in graph.edges:
         draw_edge(ax, edge, em)
     for name, x, y in {(edge.source.lines[0], *place) for edge in graph.edges for place in edge.resumes}:

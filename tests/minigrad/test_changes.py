@@ -924,6 +924,13 @@ def test_however_a_rule_keeps_its_input_it_is_watched(rule_of):
         result.sum().backward()
 
 
+def test_an_input_without_a_rule_gets_no_gradient_though_it_requires_one():
+    x, w = leaf([1.0, 2.0]), leaf([3.0, 4.0])
+    record("first", array_of(x) * 1, (x, w), (lambda g: g, None), "d_x = g").backward([5.0, 6.0])
+    np.testing.assert_array_equal(x.grad, [5, 6])
+    assert w.grad is None
+
+
 def test_a_rule_that_is_none_for_a_constant_input_can_be_watched():
     w = leaf([1.0, 2.0])
     result = record("shift", w.data + 3, (w, 3), (lambda g: g, None), "d_x = g", saved=())

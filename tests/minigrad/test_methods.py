@@ -118,6 +118,14 @@ def test_an_operator_in_place_gives_its_function_s_result(symbol, name):
     np.testing.assert_array_equal(x.data, expected.data)
 
 
+@pytest.mark.parametrize("name", ARGUMENTS)
+def test_a_function_takes_an_array_as_a_constant(name):
+    args, settings = ARGUMENTS[name]
+    result = getattr(ops, name)(square().data, *args, **settings)
+    assert not result.requires_grad
+    np.testing.assert_array_equal(result.data, getattr(ops, name)(square(), *args, **settings).data, strict=True)
+
+
 def test_operators_of_one_operand_and_the_index_give_their_functions_results():
     x = square()
     assert_same(-x, ops.negative(x))

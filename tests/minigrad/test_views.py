@@ -1,7 +1,9 @@
 """The figure and the page: nothing overlaps, nothing is fetched, nothing is counted twice."""
 
 import ast
+import base64
 import gc
+import hashlib
 import html
 import inspect
 import json
@@ -609,6 +611,13 @@ def test_a_heat_map_is_relative_to_its_largest_value():
     array = np.random.default_rng(0).normal(size=(9, 9))
     assert picture(array)["heat"] == picture(array / 64)["heat"]
     assert picture(np.zeros((9, 9)))["largest"] == "1"
+
+
+def test_the_page_allows_its_own_script_and_no_other(tmp_path):
+    page = leaf([1.0], "x").exp().tape().to_html(tmp_path / "tape.html").read_text(encoding="utf-8")
+    script = page.split("<script>")[1].split("</script>")[0]
+    digest = base64.b64encode(hashlib.sha256(script.encode()).digest()).decode()
+    assert re.findall("'sha256-(.*?)'", page) == [digest]
 
 
 def test_the_page_has_a_line_for_the_gradient_on_every_card_that_gets_one(tmp_path):
