@@ -171,7 +171,8 @@ def to_array(value: ArrayLike, dtype: DTypeLike | None = None) -> np.ndarray:
     if isinstance(value, masked) or (isinstance(value, (list, tuple)) and any(isinstance(v, masked) for v in value)):
         raise TypeError("a masked array would lose its mask here: give array.filled(value), or the values that count")
     array = np.asarray(value)
-    for kind in (array.dtype, np.dtype(dtype or array.dtype)):
+    wanted = array.dtype if dtype is None else np.dtype(dtype)
+    for kind in (array.dtype, wanted):
         if kind.kind not in KINDS:
             raise TypeError(f"tensors hold real numbers or booleans, not {kind}")
-    return array if dtype is None else np.asarray(value, dtype)
+    return array.astype(wanted, copy=False)

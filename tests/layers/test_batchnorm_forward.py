@@ -64,6 +64,11 @@ def test_a_wrong_shape_is_told_the_right_ones(last, forms):
         BatchNorm1d(3, channels_last=last)(np.ones((4, 5)))
 
 
+def test_training_without_channels_is_refused():
+    with pytest.raises(ValueError, match="2 or more values for each channel, got 0"):
+        batch_norm(np.ones((4, 0)), None, None, training=True)
+
+
 def test_a_momentum_that_is_a_numpy_number_changes_no_bit():
     x, running = random(8, 500).astype(np.float32), []
     for momentum in (0.3, np.float64(0.3)):

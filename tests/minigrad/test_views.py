@@ -626,6 +626,11 @@ def test_the_page_has_a_line_for_the_gradient_on_every_card_that_gets_one(tmp_pa
         assert drawing.count('class="grad"') == cards
 
 
+def test_a_picture_says_of_texts_that_they_are_no_numbers():
+    assert picture(np.array(["a", "b"]))["shape"] == "(2,), not of numbers"
+    assert picture(np.array("a"))["shape"] == "one value"
+
+
 def test_a_picture_says_how_many_values_are_not_finite():
     array = np.ones((5, 10))
     assert "not finite" not in picture(array)["text"]
