@@ -108,7 +108,8 @@ def drawings() -> dict[str, Any]:
     found["wide_gradients, figure"] = figure(wide_gradients().tape().draw())
     found["tangle, figure of a part without values"] = figure(tangle().tape()[2:5].draw(values=False))
     found["composed_batch_norm, figure in bands"] = figure(composed_batch_norm().tape().draw())
-    found["scalar_expression, figure in axes"] = figure(scalar_expression().tape().draw(plt.figure().subplots(1, 2)[0]))
+    ax = plt.figure().subplots(1, 2)[0]
+    found["composed_batch_norm, figure in axes"] = figure(composed_batch_norm().tape().draw(ax))
     return json.loads(json.dumps(found, default=float), parse_float=lambda text: round(float(text), 3))
 
 

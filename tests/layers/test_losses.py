@@ -179,6 +179,12 @@ def test_integer_targets_are_compared_in_the_predictions_dtype(integers, dtype):
         np.testing.assert_allclose(loss.item(), (0.25 + 4) / 2)
 
 
+@pytest.mark.parametrize("dtypes", [(np.float16, np.float32), (np.float32, np.float16)], ids=str)
+def test_a_loss_of_two_dtypes_has_the_wider_one(dtypes):
+    prediction, target = (np.full(3, value, dtype) for value, dtype in zip((1.0, 3.0), dtypes))
+    assert mse_loss(prediction, target).dtype == np.float32
+
+
 def test_float16_losses_are_summed_in_float32():
     logits = Tensor(np.zeros((1, 70_000), np.float16), requires_grad=True)
     loss = cross_entropy(logits, [0])
