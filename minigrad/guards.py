@@ -163,4 +163,4 @@ def _same(a: np.ndarray, b: np.ndarray) -> bool:
     if a.shape != b.shape or a.dtype != b.dtype:
         return False
     bits = {2: np.uint16, 4: np.uint32, 8: np.uint64}.get(a.itemsize)
-    return np.array_equal(a.view(bits), b.view(bits)) if bits else np.array_equal(a, b, equal_nan=True)
+    return bool((a.view(bits) == b.view(bits)).all()) if bits else np.array_equal(a, b, equal_nan=True)

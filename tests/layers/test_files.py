@@ -32,6 +32,12 @@ def assert_same_state(one, two):
         np.testing.assert_array_equal(array, two.state_dict()[name], err_msg=name)
 
 
+def test_an_array_that_loading_would_refuse_is_not_saved(tmp_path):
+    with pytest.raises(ValueError):
+        save_arrays(tmp_path / "odd.npz", {"a": np.zeros(1, [("\N{GREEK SMALL LETTER GAMMA}", int)])})
+    assert not list(tmp_path.iterdir())
+
+
 def test_all_was_sent_to_the_disk_before_the_new_file_takes_the_name(tmp_path, monkeypatch):
     sent = []
     monkeypatch.setattr(os, "fsync", lambda number: sent.append(os.fstat(number).st_size))
