@@ -421,6 +421,17 @@ def test_an_array_that_was_changed_and_is_handed_back_is_a_change():
         loss.backward()
 
 
+def test_a_change_before_the_entry_that_uses_the_array_may_come_in_the_middle_of_a_tape():
+    x, w = leaf(VALUES), leaf(VALUES)
+    spoilt = (w * w).sum()
+    y = x * 2
+    w.data[...] = 5
+    (y * w).sum().backward()
+    np.testing.assert_array_equal(x.grad, np.full((2, 2), 10))
+    with pytest.raises(RuntimeError, match="changed in place"):
+        spoilt.backward()
+
+
 def test_an_array_handed_out_before_the_last_use_and_handed_back_changed_is_a_change():
     w = leaf(VALUES)
     first = (w * w).sum()
