@@ -197,7 +197,7 @@ def _normalize_with_batch(
     scale = gamma / std
     y = multiply_add(centered, scale, beta, a.shape, channels_last)
     if running:
-        _update(*running, mean, var * (m / (m - 1)), momentum)
+        _update(*running, mean, var, m, momentum)
 
     def backward(
         g: np.ndarray, needs: Sequence[bool], centered: np.ndarray, std: np.ndarray, scale: np.ndarray
@@ -229,16 +229,16 @@ def _refuse_read_only(*arrays: np.ndarray) -> None:
 
 
 def _update(
-    running_mean: np.ndarray, running_var: np.ndarray, mean: np.ndarray, var: np.ndarray, momentum: float
+    running_mean: np.ndarray, running_var: np.ndarray, mean: np.ndarray, var: np.ndarray, m: int, momentum: float
 ) -> None:
-    """new = (1 - momentum) * old + momentum * batch, in place and in the dtype of old.
+    """new = (1 - momentum) * old + momentum * batch, in place and in the dtype of old, with the unbiased m/(m-1) * var.
 
     Not ``old += momentum * (batch - old)``: near momentum 1, that rounds away a batch's value beside a larger old one.
     """
     momentum = float(momentum)  # as a NumPy number it would widen float32 statistics
     new_mean, new_var = (1 - momentum) * running_mean, (1 - momentum) * running_var
     new_mean += momentum * mean
-    new_var += momentum * var
+    new_var += momentum * (m / (m - 1)) * var
     running_mean[...] = new_mean  # only now that nothing can fail any more, so that both are changed or none
     running_var[...] = new_var
 
@@ -349,7 +349,7 @@ class _BatchNorm(Module):
             channels_last=self.channels_last,
         )
         if updates:
-            np.add(self.num_batches_tracked, 1, out=self.num_batches_tracked)
+            self.num_batches_tracked[...] += 1
         return y
 
     def extra_repr(self) -> str:

@@ -6,7 +6,6 @@ import inspect
 import re
 from collections.abc import Iterator
 from dataclasses import dataclass
-from functools import partial
 from typing import TYPE_CHECKING, Any, NamedTuple
 
 import numpy as np
@@ -138,10 +137,10 @@ class Step:
 
 def saved_arrays(entry: Entry) -> list[tuple[str, np.ndarray]]:
     """What an entry saved for its vjps, by the names that they call it."""
-    vjp: Any = next(vjp for vjp in entry.vjps if vjp is not None)
-    first = 1  # after g
-    if isinstance(vjp, partial):  # a part of one vjp for all inputs, whose parameters are g, needs, ...
-        vjp, first = vjp.func.__self__.vjp, 2  # type: ignore[attr-defined]
+    if type(entry.vjps) is tuple:
+        vjp, first = next(vjp for vjp in entry.vjps if vjp is not None), 1  # of its parameters the first is g
+    else:
+        vjp, first = entry.vjps, 2  # g and needs
     names = list(inspect.signature(vjp).parameters)[first:]
     if len(names) != len(entry.saved):
         return []
@@ -150,7 +149,7 @@ def saved_arrays(entry: Entry) -> list[tuple[str, np.ndarray]]:
 
 def letters(entry: Entry, inputs: list[str], result: str) -> str:
     """What the letters in an entry's rule stand for: "x is %3, y is b"."""
-    vjps = entry.vjps
+    vjps = entry.vjps if type(entry.vjps) is tuple else [entry.vjps] * len(inputs)
     names = [name for name, vjp in zip(inputs, vjps) if vjp is not None]
     rule = "\n".join(rule_of(entry))
     used = re.findall(r"\bd_(\w+) = ", rule)[-len(names) :]
