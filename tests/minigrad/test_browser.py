@@ -423,6 +423,18 @@ def test_the_lines_of_a_step_can_be_reached_and_chosen_with_the_keyboard(page):
     assert formula(browser)[-2:] == ["1", "4"]
 
 
+def test_enter_on_a_card_leads_to_its_lines(page):
+    from selenium.webdriver.common.keys import Keys
+
+    browser = page(small_tape()[0].tape())
+    focus(browser, ".operation")
+    assert step_shown(browser)[0] == 1
+    browser.switch_to.active_element.send_keys(Keys.ENTER)
+    browser.switch_to.active_element.send_keys(Keys.ENTER)
+    assert step_shown(browser) == (6, 7, "backward")
+    assert formula(browser)[:4] == [*"∂L∂x"]
+
+
 def test_a_button_leads_past_the_graph(page):
     from selenium.webdriver.common.keys import Keys
 
