@@ -575,6 +575,16 @@ def test_a_phone_has_every_button_and_a_short_introduction(page, browser):
         assert step_shown(browser)[0] == step
 
 
+def test_on_a_phone_the_arithmetic_comes_into_sight(page, browser):
+    emulate(browser, 390, 844)
+    page(batch_norm().tape(), "#step=14")
+    inside = """const rule = document.querySelector(".rule").getBoundingClientRect();
+        return rule.bottom <= document.getElementById("tape").getBoundingClientRect().top"""
+    assert not browser.execute_script(inside)
+    browser.execute_script("document.querySelector('.sending').dispatchEvent(new MouseEvent('click'))")
+    assert browser.execute_script(inside)
+
+
 def test_paper_shows_the_whole_graph_and_table_and_no_controls(page, browser):
     page(chain().tape()[:40], "#step=50")
     emulate(browser, 1040, 700, medium="print")
