@@ -13,8 +13,8 @@ NO_OPERATIONS = {"array_of", "gradcheck", "gradcheck_module", "record"}  # of mi
 
 def directives() -> dict[str, str]:
     """Sphinx's directives for all operations and all layers."""
-    names = [name for name in sorted(minigrad.__all__) if inspect.isfunction(getattr(minigrad, name))]
-    operations = [f".. autofunction:: minigrad.{name}" for name in names if name not in NO_OPERATIONS]
+    names = {name for name, value in vars(minigrad).items() if inspect.isfunction(value)} - NO_OPERATIONS
+    operations = [f".. autofunction:: minigrad.{name}" for name in sorted(names)]
     kinds = {name: getattr(layers, name) for name in sorted(layers.__all__) if name not in APART}
     classes = [f".. autoclass:: layers.{name}" for name, kind in kinds.items() if inspect.isclass(kind)]
     functions = [f".. autofunction:: layers.{name}" for name, kind in kinds.items() if not inspect.isclass(kind)]
