@@ -5,8 +5,9 @@ Covariate Shift*, arXiv 1502.03167. Names in this file are the paper's: ``x_hat`
 (PyTorch's ``weight`` and ``bias``), ``mean`` and ``var`` of the mini-batch, ``m`` values for each channel,
 and ``d_something`` for the gradient of the loss with respect to something. ``std`` is sqrt(var + eps).
 
-First comes the textbook version, ``batch_norm_backward``; then ``batch_norm``, which the layers call and which
-computes the same numbers in fewer passes over the arrays. The tests compare the two over all layouts.
+First comes the textbook version, ``batch_norm_forward`` and ``batch_norm_backward``; then ``batch_norm``, which the
+layers call and which computes the same numbers in fewer passes over the arrays. The tests compare the two over all
+layouts.
 """
 
 from __future__ import annotations
@@ -40,6 +41,32 @@ d_gamma = sum(g * x_hat)
 d_beta = sum(g)"""
 
 
+def batch_norm_forward(
+    x: np.ndarray,
+    gamma: np.ndarray | None = None,
+    beta: np.ndarray | None = None,
+    eps: float = 1e-5,
+    *,
+    channels_last: bool = False,
+) -> dict[str, np.ndarray]:
+    """The paper's algorithm 1, a training batch's forward, in plain NumPy, line by line.
+
+    Args:
+        x: shape (N, C) or (N, C, ...); with ``channels_last``, (N, ..., C).
+        gamma, beta: shape (C,), or None for 1 and 0.
+
+    Returns:
+        ``mean`` and ``var`` of shape (C,), ``x_hat`` and ``y`` of x's shape.
+    """
+    axes, shape, m = _channel_axes(x, channels_last)
+    gamma, beta = (a if a is None else a.reshape(shape) for a in (gamma, beta))
+    mean = x.sum(axes).reshape(shape) / m
+    var = ((x - mean) ** 2).sum(axes).reshape(shape) / m
+    x_hat = (x - mean) / np.sqrt(var + eps)
+    y = (1 if gamma is None else gamma) * x_hat + (0 if beta is None else beta)
+    return {"mean": mean.ravel(), "var": var.ravel(), "x_hat": x_hat, "y": y}
+
+
 def batch_norm_backward(
     d_y: np.ndarray,
     x: np.ndarray,
@@ -52,19 +79,14 @@ def batch_norm_backward(
 
     Args:
         d_y: gradient of the loss with respect to y, of x's shape.
-        x: shape (N, C) or (N, C, ...); with ``channels_last``, (N, ..., C).
-        gamma: shape (C,), or None for 1.
+        x, gamma: as ``batch_norm_forward`` takes them.
 
     Returns:
         ``d_x_hat`` and ``d_x`` of x's shape; ``d_var``, ``d_mean``, ``d_gamma``, ``d_beta`` of shape (C,).
     """
-    channel = x.ndim - 1 if channels_last else 1
-    axes = tuple(axis for axis in range(x.ndim) if axis != channel)
-    shape = tuple(-1 if axis == channel else 1 for axis in range(x.ndim))
-    m = x.size // x.shape[channel]
-    mean = x.mean(axes).reshape(shape)
-    var = x.var(axes).reshape(shape)
-    x_hat = (x - mean) / np.sqrt(var + eps)
+    axes, shape, m = _channel_axes(x, channels_last)
+    forward = batch_norm_forward(x, channels_last=channels_last, eps=eps)
+    mean, var, x_hat = forward["mean"].reshape(shape), forward["var"].reshape(shape), forward["x_hat"]
     gamma = np.ones_like(mean) if gamma is None else gamma.reshape(shape)
 
     def total(values: np.ndarray) -> np.ndarray:
@@ -84,6 +106,14 @@ def batch_norm_backward(
         "d_gamma": d_gamma.ravel(),
         "d_beta": d_beta.ravel(),
     }
+
+
+def _channel_axes(x: np.ndarray, channels_last: bool) -> tuple[tuple[int, ...], tuple[int, ...], int]:
+    """All axes but the channel's; the shape in which a value for each channel broadcasts; how many values each has."""
+    channel = x.ndim - 1 if channels_last else 1
+    axes = tuple(axis for axis in range(x.ndim) if axis != channel)
+    shape = tuple(-1 if axis == channel else 1 for axis in range(x.ndim))
+    return axes, shape, x.size // x.shape[channel]
 
 
 def batch_norm(
@@ -197,7 +227,7 @@ def _normalize_with_batch(
     scale = gamma / std
     y = multiply_add(centered, scale, beta, a.shape, channels_last)
     if running:
-        _update(*running, mean, var * (m / (m - 1)), momentum)
+        _update(*running, mean, var, m, momentum)
 
     def backward(
         g: np.ndarray, needs: Sequence[bool], centered: np.ndarray, std: np.ndarray, scale: np.ndarray
@@ -229,16 +259,16 @@ def _refuse_read_only(*arrays: np.ndarray) -> None:
 
 
 def _update(
-    running_mean: np.ndarray, running_var: np.ndarray, mean: np.ndarray, var: np.ndarray, momentum: float
+    running_mean: np.ndarray, running_var: np.ndarray, mean: np.ndarray, var: np.ndarray, m: int, momentum: float
 ) -> None:
-    """new = (1 - momentum) * old + momentum * batch, in place and in the dtype of old.
+    """new = (1 - momentum) * old + momentum * batch, in place and in the dtype of old, with the unbiased m/(m-1) * var.
 
     Not ``old += momentum * (batch - old)``: near momentum 1, that rounds away a batch's value beside a larger old one.
     """
     momentum = float(momentum)  # as a NumPy number it would widen float32 statistics
     new_mean, new_var = (1 - momentum) * running_mean, (1 - momentum) * running_var
     new_mean += momentum * mean
-    new_var += momentum * var
+    new_var += momentum * (m / (m - 1)) * var
     running_mean[...] = new_mean  # only now that nothing can fail any more, so that both are changed or none
     running_var[...] = new_var
 
@@ -349,7 +379,7 @@ class _BatchNorm(Module):
             channels_last=self.channels_last,
         )
         if updates:
-            np.add(self.num_batches_tracked, 1, out=self.num_batches_tracked)
+            self.num_batches_tracked[...] += 1
         return y
 
     def extra_repr(self) -> str:

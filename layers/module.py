@@ -229,8 +229,9 @@ class Module:
 
     def zero_grad(self) -> None:
         """Forget all parameters' gradients."""
-        for parameter in self.parameters():
-            parameter.zero_grad()
+        for _, module in self._walk():
+            for _, parameter in module._own(Parameter):
+                parameter.grad = None
 
     def requires_grad_(self: M, requires_grad: bool = True) -> M:
         """Freeze (False) or unfreeze all parameters."""

@@ -12,15 +12,14 @@ that nobody holds is freed at once.
 from __future__ import annotations
 
 import contextlib
-import inspect
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
 from contextvars import ContextVar
 from typing import Any, TypeVar
 
 import numpy as np
 from numpy.typing import ArrayLike
 
-from . import guards
+from . import errors, guards
 from .interop import to_array
 from .tensor import Tensor, new_tensor
 
@@ -39,11 +38,7 @@ class no_grad(contextlib.ContextDecorator):  # lower case, because it reads as a
     """
 
     def __call__(self, function: F) -> F:
-        kinds = inspect.isgeneratorfunction, inspect.iscoroutinefunction, inspect.isasyncgenfunction
-        if any(is_kind(function) for is_kind in kinds):
-            advice = "write `with no_grad():` inside it"
-            raise TypeError(f"@no_grad() on a generator or asynchronous function would end before its body: {advice}")
-        return super().__call__(function)
+        return super().__call__(errors.run_when_called(function))
 
     def __enter__(self) -> None:
         _paused.set(_paused.get() + 1)
@@ -65,7 +60,7 @@ class Entry:
         inputs: the operands in order, Tensors or constants.
         needs: for each input, whether its gradient is wanted. A gradient that nobody needs isn't computed.
         vjps: for each input the function ``vjp(g, *saved)``, which turns the gradient of the result into that of the
-            input; None for an input that gets none.
+            input; None for an input that gets none. Or one function ``vjp(g, needs, *saved)`` that returns them all.
         saved: the arrays that the vjps need.
         rule: the vjps in words, ``g`` being the gradient of the result.
         number: its place in the order of recording.
@@ -73,7 +68,7 @@ class Entry:
 
     __slots__ = ("op", "inputs", "needs", "vjps", "saved", "rule", "number")
 
-    def __init__(self, op: str, inputs: tuple, needs: list[bool], vjps: tuple, saved: tuple, rule: str) -> None:
+    def __init__(self, op: str, inputs: tuple, needs: list[bool], vjps: Any, saved: tuple, rule: str) -> None:
         self.op, self.inputs, self.needs, self.vjps = op, inputs, needs, vjps
         self.saved, self.rule, self.number = saved, rule, next(guards.clock)
 
@@ -83,7 +78,7 @@ class Entry:
     def pull_back(self, g: np.ndarray) -> list[tuple[Tensor, np.ndarray]]:
         """Each input that needs a gradient, with the gradient that this entry sends it."""
         sent = []
-        for x, need, vjp in zip(self.inputs, self.needs, self.vjps):
+        for x, need, vjp in zip(self.inputs, self.needs, self._vjp_of_each(g)):
             if need:
                 d = vjp(g, *self.saved)
                 if not isinstance(d, ARRAY) or d.shape != x._data.shape or d.dtype is not x._data.dtype:
@@ -91,15 +86,21 @@ class Entry:
                 sent.append((x, d))
         return sent
 
+    def _vjp_of_each(self, g: np.ndarray) -> Sequence[Vjp]:
+        """A function for each input: its own, or what returns its part of the gradients that one function computed."""
+        if type(self.vjps) is tuple:
+            return self.vjps
+        ds = list(self.vjps(g, self.needs, *self.saved))
+        if len(ds) != len(self.inputs):
+            raise errors.not_as_many(self.op, len(self.inputs), len(ds))
+        if len({*map(id, ds)}) < len(ds):  # one array for two inputs, whose gradients shall be independent
+            ds = [d if d is None else np.array(d) for d in ds]
+        return [lambda g, *saved, d=d: d for d in ds]
+
     def _fit(self, d: Any, x: Tensor, ndim: int) -> np.ndarray:
         """The gradient in its input's shape and dtype; ValueError or TypeError if the vjp returned something else."""
-        real = isinstance(d, ARRAY) and d.dtype.kind in "fiub"
-        lengths = zip(x.shape[::-1], d.shape[::-1]) if real else ()
-        if not real or not x.ndim <= d.ndim <= max(ndim, x.ndim) or any(n not in (1, length) for n, length in lengths):
-            position = next(i for i, other in enumerate(self.inputs) if other is x)
-            wanted = f"the vjp of '{self.op}' must return real numbers of shape {x.shape} for input {position}"
-            got = f"shape {d.shape}" if real else d.dtype if isinstance(d, ARRAY) else type(d).__name__
-            raise (ValueError if real else TypeError)(f"{wanted}, got {got}")
+        if not isinstance(d, ARRAY) or d.dtype.kind not in "fiub" or not _could_stretch(x.shape, d.shape, ndim):
+            raise errors.no_gradient_of(self.op, [other is x for other in self.inputs].index(True), x.shape, d)
         return np.asarray(unbroadcast(d, x.shape), x.dtype)
 
 
@@ -108,7 +109,7 @@ ARRAY = (np.ndarray, np.generic)  # of single values NumPy makes scalars
 
 
 def record(
-    op: str, value: np.ndarray, inputs: tuple, vjps: tuple, rule: str, saved: tuple, view_of: Any = None
+    op: str, value: np.ndarray, inputs: tuple, vjps: Any, rule: str, saved: tuple, view_of: Any = None
 ) -> Tensor:
     """The result of an operation as a Tensor, with its tape entry if any input requires a gradient.
 
@@ -118,13 +119,20 @@ def record(
     if isinstance(view_of, Tensor) and np.may_share_memory(value, view_of._data):
         result._memory = view_of._memory
     if _paused.get() <= 0:
-        needs = [isinstance(x, Tensor) and x._requires_grad and vjp is not None for x, vjp in zip(inputs, vjps)]
+        each = vjps if type(vjps) is tuple else [vjps] * len(inputs)
+        needs = [isinstance(x, Tensor) and x._requires_grad and vjp is not None for x, vjp in zip(inputs, each)]
         if True in needs:
             result._entry, result._requires_grad = Entry(op, inputs, needs, vjps, saved, rule), True
             for x in (*inputs, result):
                 if isinstance(x, Tensor):
                     x._memory.used = result._entry.number
     return result
+
+
+def _could_stretch(shape: tuple[int, ...], stretched: tuple[int, ...], ndim: int) -> bool:
+    """Whether broadcasting can have made the second shape of the first, in a result of ``ndim`` axes."""
+    fits = all(n in (1, length) for n, length in zip(shape[::-1], stretched[::-1]))
+    return fits and len(shape) <= len(stretched) <= max(ndim, len(shape))
 
 
 def unbroadcast(d: Any, shape: tuple[int, ...]) -> np.ndarray:
@@ -149,8 +157,7 @@ def tape_of(result: Tensor) -> list[tuple[Tensor, Entry]]:
     while todo:
         tensor, entry = todo.pop()
         if entry is RELEASED:
-            advice = "compute it again, or add up the losses and call backward() once"
-            raise RuntimeError(f"the tape of {tensor.label} was already used by backward() and released: {advice}")
+            raise errors.used_tape(tensor.label)
         found.append((tensor, entry))
         for x, need in zip(entry.inputs, entry.needs):
             if need and x._entry is not None and id(x) not in seen:
@@ -178,7 +185,7 @@ def walk(tape: list[tuple[Tensor, Entry]], arrived: dict[Tensor, np.ndarray]) ->
         for x, d in sent:
             if x in arrived:
                 d = arrived[x] + d  # not +=: the array may be shared
-            elif x._entry is None and (d is g or any(d is kept for kept in entry.saved)):
+            elif x._entry is None and id(d) in map(id, (g, *entry.saved)):
                 d = d.copy()  # a leaf keeps it, so nobody else may
             arrived[x] = d
         yield tensor, g, sent
@@ -186,19 +193,16 @@ def walk(tape: list[tuple[Tensor, Entry]], arrived: dict[Tensor, np.ndarray]) ->
 
 def first_gradient(result: Tensor, gradient: ArrayLike | None) -> np.ndarray:
     """The gradient that the walk starts with: ones for a single value, otherwise what the caller gave."""
-    who = f"backward() on {result.label}, which"
     if not result._requires_grad:
-        advice = "give a parameter requires_grad=True, and compute the result outside no_grad()"
-        raise RuntimeError(f"{who} depends on nothing that requires a gradient: {advice}")
+        raise errors.no_gradient_here(result.label)
     if gradient is None:
         if result.size != 1:
-            advice = "give backward(gradient) the weight of each, or reduce it to one value first, with sum() or mean()"
-            raise RuntimeError(f"{who} has {result.size} values: {advice}")
+            raise errors.several_values(result.label, result.size)
         return np.ones(result.shape, result.dtype)
     g = to_array(gradient._data if isinstance(gradient, Tensor) else gradient, result.dtype)
     if g.shape != result.shape:
         raise ValueError(f"backward(gradient) on {result.label} takes shape {result.shape}, got {g.shape}")
-    return g
+    return g if result._entry is not None else g.copy()  # a leaf keeps it
 
 
 def accumulate(tensor: Tensor, g: np.ndarray) -> None:
@@ -227,8 +231,6 @@ def backward(result: Tensor, gradient: ArrayLike | None = None) -> None:
     """
     arrived = {result: first_gradient(result, gradient)}
     tape = tape_of(result)
-    if not tape:
-        arrived[result] = arrived[result].copy()
     for tensor, g, _ in walk(tape, arrived):
         tensor._entry = RELEASED
         if tensor._retains_grad:

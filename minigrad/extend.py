@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Sequence
-from functools import partial
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
@@ -80,12 +79,9 @@ def record(
         raise TypeError(f"record('{op}'): value must be a NumPy array, got {type(value).__name__}: np.asarray(value)")
     if type(inputs) is not tuple:
         raise TypeError(f"record('{op}'): inputs must be a tuple, such as (x,), got {type(inputs).__name__}")
-    if callable(vjps):
-        joint = _Joint(op, vjps, [isinstance(x, Tensor) and x.requires_grad for x in inputs])
-        vjps = tuple([partial(joint.part, i) for i in range(len(inputs))])
-    if type(vjps) is not tuple:
+    if type(vjps) is not tuple and not callable(vjps):
         raise TypeError(f"record('{op}'): vjps must be a tuple of functions, or one, got {type(vjps).__name__}")
-    if len(vjps) != len(inputs):
+    if type(vjps) is tuple and len(vjps) != len(inputs):
         several = f"{len(inputs)} inputs need as many vjps (None for a constant), got {len(vjps)}"
         raise ValueError(f"record('{op}'): {several}")
     for x in inputs if view_of is None else ():
@@ -95,10 +91,10 @@ def record(
             view_of = x
     if saved is None:
         saved = (value, *(x._data for x in inputs if isinstance(x, Tensor)))
-        vjps = tuple(_without_saved(vjp) if vjp else None for vjp in vjps)
+        vjps = tuple(map(_without_saved, vjps)) if type(vjps) is tuple else _without_saved(vjps, 2)
     else:
         for a in saved if type(saved) is tuple else [saved]:
-            if not (a is None or isinstance(a, ACCEPTED)) or type(saved) is not tuple:
+            if type(saved) is not tuple or not isinstance(a, ACCEPTED):
                 wanted = "saved must be a tuple of arrays, such as (array_of(x),)"
                 raise TypeError(f"record('{op}'): {wanted}, got {saved!r:.60}")
     result = autograd.record(op, value, inputs, vjps, rule, saved, view_of)
@@ -107,34 +103,9 @@ def record(
     return result
 
 
-ACCEPTED = (*ARRAY, int, float)  # in saved: what an array or a single value may be
+ACCEPTED = (*ARRAY, int, float, type(None))  # in saved: an array or a single value, or none
 
 
-class _Joint:
-    """One vjp for all inputs, of which each takes its part; they share what it returned for the last ``g``."""
-
-    __slots__ = ("ds", "g", "last", "needs", "op", "vjp")
-
-    g: np.ndarray | None
-    ds: list[np.ndarray]
-
-    def __init__(self, op: str, vjp: Callable, needs: list[bool]) -> None:
-        self.op, self.vjp, self.needs, self.g, self.ds = op, vjp, needs, None, []
-        self.last = max((i for i, need in enumerate(needs) if need), default=0)
-
-    def part(self, i: int, g: np.ndarray, *saved: Any) -> np.ndarray:
-        """The gradient of input ``i``."""
-        ds = self.ds
-        if self.g is not g:
-            ds = list(self.vjp(g, self.needs, *saved))
-            if len(ds) != len(self.needs):
-                raise ValueError(f"the vjp of '{self.op}' must return {len(self.needs)} gradients, got {len(ds)}")
-            given = [id(d) for d in ds if d is not None]
-            if len(set(given)) < len(given):  # one array for two inputs, whose gradients shall be independent
-                ds = [d if d is None else np.array(d) for d in ds]
-        self.g, self.ds = (g, ds) if i != self.last else (None, [])  # which lets go of them
-        return ds[i]
-
-
-def _without_saved(vjp: Vjp) -> Vjp:
-    return lambda g, *saved: vjp(g)
+def _without_saved(vjp: Any, arguments: int = 1) -> Any:
+    """A vjp that is called without what is saved: with ``g``, or with ``g, needs``."""
+    return vjp and (lambda *given: vjp(*given[:arguments]))

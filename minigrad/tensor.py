@@ -65,7 +65,7 @@ class Tensor(Interop):
 
     @property
     def data(self) -> np.ndarray:
-        """The array itself, not a copy: ``w.data -= 0.1 * w.grad`` updates ``w``.
+        """The array itself, not a copy, so that ``w.data -= 0.1 * w.grad`` updates ``w``.
 
         Changing it between forward and backward, while a recorded entry still needs the old values,
         makes ``backward`` raise. What escapes that watch is a change made after the forward pass through an alias

@@ -2,15 +2,37 @@
 
 The lessons' matrices are small. A matrix product of that size is done before other threads have woken up, so NumPy is
 asked to use one thread, unless you say otherwise; on a busy machine that is many times faster. NumPy reads these
-variables when it is first imported, so a lesson imports from this package before it imports NumPy.
+variables when it is first imported, so a lesson imports from this package before it imports NumPy. Where NumPy was
+first, as in Colab, threadpoolctl can still set it, if it is installed (scikit-learn brings it).
 """
 
 import importlib.util
 import os
+import sys
 from pathlib import Path
 
-for variable in ("OPENBLAS_NUM_THREADS", "MKL_NUM_THREADS", "OMP_NUM_THREADS"):
-    os.environ.setdefault(variable, "1")
+THREADS = ("OPENBLAS_NUM_THREADS", "MKL_NUM_THREADS", "OMP_NUM_THREADS")
+
+
+def _use_one_thread() -> None:
+    """Ask NumPy's linear algebra for one thread, if you have set nothing else; say so where that is too late."""
+    chosen = any(os.environ.get(variable) for variable in THREADS)
+    for variable in THREADS:
+        os.environ.setdefault(variable, "1")
+    if "numpy" in sys.modules and not chosen:
+        try:
+            from threadpoolctl import threadpool_limits
+        except ImportError:
+            print(
+                "NumPy was imported before the course and uses several threads, with which lessons can take many times "
+                "as long: import tutorials first, or pip install threadpoolctl.",
+                file=sys.stderr,
+            )
+        else:
+            threadpool_limits(1, "blas")
+
+
+_use_one_thread()
 
 
 def _look_for_packages() -> None:

@@ -38,6 +38,10 @@ GREEN, ORANGE, PINK, SKY, BLACK = "#009E73", "#E69F00", "#CC79A7", "#56B4E9", "#
 
 # The command line.
 
+arguments: list[
+    str
+] = []  # the options of a lesson that isn't started as a script: ``tutorials.conversation`` sets some
+
 
 def parser(description: str) -> argparse.ArgumentParser:
     """An argument parser with the options of every lesson: ``--seed``, ``--out`` and ``--show``."""
@@ -49,13 +53,13 @@ def parser(description: str) -> argparse.ArgumentParser:
 
 
 def parse(options: argparse.ArgumentParser, lesson: str) -> argparse.Namespace:
-    """The command line's options if the lesson runs as a script; the defaults if it is stepped cell by cell.
+    """The command line's options if the lesson runs as a script; ``arguments`` if it is stepped cell by cell.
 
     As a script, it also makes sure that the figures can be saved (if not, the command ends here, before anything is
     computed) and, with ``--show``, that there is a display to show them on.
     """
     if not runs_as_script(lesson):
-        return options.parse_args([])
+        return options.parse_args(arguments)
     args = options.parse_args()
     with contextlib.suppress(AttributeError):  # a replaced stdout, as in some editors
         sys.stdout.reconfigure(errors="backslashreplace")  # folders may have names that a terminal can't print

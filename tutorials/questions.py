@@ -39,13 +39,27 @@ class Question:
         """Whether ``reply``, the index of a choice or a number, is right."""
         return reply == self.right if self.within is None else abs(reply - self.right) <= self.within
 
-    def confirm(self, measured: float | bool | np.bool) -> None:
-        """Say what the lesson measured: the number, the index of the choice that it shows, or whether it is so.
+    def confirm(self, measured: float | Sequence[bool]) -> None:
+        """Hold the answer to what the lesson measured: the number; or, for each choice, whether it is so.
+
+        ``confirm([steps < 50, 50 <= steps < 500, steps >= 500])``: one must be true, and be the right one. (One truth,
+        whether "the answer" is right, would tell nothing of a wrong key.)
 
         Raises:
             AssertionError: if that isn't the answer that the lesson gives.
+            TypeError: not a number, or not a truth for each choice.
         """
-        if not (measured if isinstance(measured, (bool, np.bool)) else self.is_right(measured)):
+        if self.choices:
+            if np.ndim(measured) != 1 or np.size(measured) != len(self.choices):
+                raise TypeError(
+                    f"confirm: {self.text!r} needs a list of {len(self.choices)} truths, one for each choice"
+                )
+            fits = [int(i) for i in np.flatnonzero(measured)] == [self.right]
+        else:
+            if isinstance(measured, (bool, np.bool)) or np.ndim(measured):
+                raise TypeError(f"confirm: {self.text!r} needs the number that was measured, got {measured!r}")
+            fits = self.is_right(float(measured))  # type: ignore[arg-type]
+        if not fits:
             raise AssertionError(f"the answer to {self.text!r} is {self.answer}, but the lesson measured {measured}")
         self.confirmed = True
 
@@ -97,7 +111,7 @@ def predict(
     The lesson must say later what it measured, with ``confirm``; ``check`` at its end fails if it didn't.
 
         steps = predict("How many steps will it need?", ["20", "200", "2,000"], right=1, because="...")
-        steps.confirm(100 < measured < 400)
+        steps.confirm([measured < 60, 60 <= measured < 600, measured >= 600])
         share = predict("Which share of the units is dead?", right=0.5, within=0.1, because="...")
         share.confirm((active == 0).mean())
 

@@ -153,6 +153,7 @@ def make_graph(tape: Tape, values: bool, grads: dict[int, list[list[str]]], max_
 
 def arrange(graph: Graph, max_width: float) -> None:
     """Give every card its place and every edge its path."""
+    move_branches(graph)
     # Leaves and constants stand right before the leftmost card that uses them.
     for edge in sorted(graph.edges, key=lambda edge: -edge.target.column):
         if edge.source.kind != "operation":
@@ -175,6 +176,22 @@ def arrange(graph: Graph, max_width: float) -> None:
     graph.height = max(graph.height, bottom)
     for card in itertools.chain.from_iterable(columns):  # no reference cycles: what was drawn is freed at once
         card.before, card.after, card.ports = [], [], {}
+
+
+def move_branches(graph: Graph) -> None:
+    """Bring an operation into which only leaves of its own go, or others like it, to the one that uses it."""
+    users: dict[Card, set[Card]] = {card: set() for card in graph.cards}
+    sources: dict[Card, set[Card]] = {card: set() for card in graph.cards}
+    for edge in graph.edges:
+        users[edge.source].add(edge.target)
+        sources[edge.target].add(edge.source)
+    free: set[Card] = set()
+    for card in graph.cards:
+        if len(users[card]) == 1 and sources[card] <= free:
+            free.add(card)
+    for card in reversed(graph.cards):
+        if card in free:
+            card.column = min(user.column for user in users[card]) - 1
 
 
 def route(edge: Edge, lines: dict[tuple[int, int], Card]) -> list[Card]:
@@ -248,9 +265,19 @@ def place(columns: list[list[Card]]) -> None:
             for card in column:
                 near = [(other.y, PULL[other.kind]) for other in card.before + card.after]
                 wanted.append(sum(y * pull for y, pull in near) / sum(pull for _, pull in near) if near else card.y)
-            sizes, pulls = [card.height + GAP for card in column], [PULL[card.kind] for card in column]
+            sizes, pulls = heights(column), [PULL[card.kind] for card in column]
             for card, y in zip(column, spread(wanted, sizes, pulls)):
                 card.y = y
+
+
+def heights(column: list[Card]) -> list[float]:
+    """How much of a column each card takes; of several operations, each as much as the leaves that stand beside it."""
+    taken = [card.height + GAP for card in column]
+    if sum(card.kind == "operation" for card in column) > 1:
+        for i, card in enumerate(column):
+            own = [other for other in card.before if other.kind in ("leaf", "constant") and len(other.after) == 1]
+            taken[i] = max(taken[i], sum(other.height + GAP for other in own))
+    return taken
 
 
 def straight_end(column: list[Card]) -> float:

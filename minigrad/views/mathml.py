@@ -44,20 +44,30 @@ def split(line: str) -> list[str]:
 
 def typeset(part: str) -> str:
     """``d_name = expression and words``: the longest expression that there is, and the words as text."""
+    parsed = parse(part)
+    if parsed is None:
+        return escape(part)
+    left, expression, words = parsed
+    shown = f"<math displaystyle='true'><mrow>{symbol(left)}<mo>=</mo>{formula(expression)[0]}</mrow></math>"
+    return f"{shown}{escape(words)}"
+
+
+def parse(part: str) -> tuple[str, ast.expr, str] | None:
+    """A part's name, the longest expression that there is, and the words after it; None if there is no formula."""
     left, equals, right = part.partition(" = ")
     if not equals or not re.fullmatch(r"\w+", left):
-        return escape(part)
+        return None
     words = right.split(" ")
     for end in range(len(words), 0, -1):
         try:
             with warnings.catch_warnings():
                 warnings.simplefilter("ignore")  # a rule in words may be odd Python
                 expression = ast.parse(" ".join(words[:end]), mode="eval").body
-            shown = f"<math displaystyle='true'><mrow>{symbol(left)}<mo>=</mo>{formula(expression)[0]}</mrow></math>"
+            formula(expression)
         except (SyntaxError, ValueError, RecursionError, MemoryError):  # the last two: nested too deeply
             continue
-        return " ".join([shown, *map(escape, words[end:])])
-    return escape(part)
+        return left, expression, "".join(f" {word}" for word in words[end:])
+    return None
 
 
 def symbol(text: str) -> str:
@@ -82,7 +92,7 @@ def formula(node: ast.expr) -> tuple[str, int]:  # noqa: C901  a case for each k
         case ast.BinOp(left=left, op=ast.Div(), right=right):
             return f"<mfrac><mrow>{formula(left)[0]}</mrow><mrow>{formula(right)[0]}</mrow></mfrac>", POWER
         case ast.BinOp(left=left, op=ast.Pow(), right=right):
-            return f"<msup>{hold(left, ATOM)}<mrow>{formula(right)[0]}</mrow></msup>", POWER
+            return f"<msup>{hold(left, ATOM)}<mrow>{exponent(right)}</mrow></msup>", POWER
         case ast.BinOp(left=left, op=ast.Add() | ast.Sub() as op, right=right):
             return f"{hold(left, SUM)}<mo>{SYMBOLS[type(op)]}</mo>{hold(right, PRODUCT)}", SUM
         case ast.BinOp(left=left, op=ast.Mult() | ast.MatMult() as op, right=right):
@@ -105,3 +115,11 @@ def hold(node: ast.expr, tightly: int) -> str:
     """The expression, in parentheses if it holds together less tightly than what it stands in."""
     text, held = formula(node)
     return f"<mrow>{text}</mrow>" if held >= tightly else f"<mrow><mo>(</mo>{text}<mo>)</mo></mrow>"
+
+
+def exponent(node: ast.expr) -> str:
+    """An exponent; a fraction on one line, because stacked up there it would be tiny."""
+    match node:
+        case ast.BinOp(left=left, op=ast.Div(), right=right):
+            return f"{hold(left, PRODUCT)}<mo>/</mo>{hold(right, ATOM)}"
+    return formula(node)[0]

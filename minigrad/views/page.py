@@ -9,10 +9,12 @@ import os
 from html import escape
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
+from urllib.parse import quote
 
 import numpy as np
 
-from ..autograd import first_gradient
+from ..autograd import Entry, first_gradient
+from .arithmetic import arithmetic_html
 from .graph import LINE, PAD, Card, Edge, Graph, gradient_text, make_graph
 from .mathml import rule_html
 from .text import (
@@ -26,6 +28,7 @@ from .text import (
     one_line,
     rows,
     rule_of,
+    saved_arrays,
     short_number,
     shown_name,
     steps,
@@ -41,6 +44,17 @@ CELLS = 24  # a heat map has at most this many rows and columns
 LEVELS = "ABCDEFGHIJKLMNOPQRSTUVWXYZabcdefghijklmnopqrstuvwxyz0123456789+"  # 63, so that there is a middle one, for 0
 
 
+class Page(type(Path())):  # type: ignore[misc]  # before Python 3.12, Path itself can't be subclassed
+    """The path of a page, which a notebook shows as a link."""
+
+    def _repr_html_(self) -> str:
+        try:  # a notebook opens links from its own folder; it may not open others
+            link = quote(Path(os.path.relpath(self)).as_posix())
+        except ValueError:  # another drive
+            link = self.absolute().as_uri()
+        return f'<a href="{escape(link)}" target="_blank">{escape(str(self))}</a>'
+
+
 def table_html(tape: Tape) -> str:
     """The table that ``print(tape)`` prints, as HTML."""
 
@@ -53,7 +67,7 @@ def table_html(tape: Tape) -> str:
 
 def to_html(tape: Tape, path: str | os.PathLike, gradient: ArrayLike | None) -> Path:
     """See ``Tape.to_html``."""
-    path = Path(path)
+    path = Page(path)
     if not path.parent.is_dir():
         folder = str(path.parent)
         raise FileNotFoundError(
@@ -97,12 +111,15 @@ def walk_back(tape: Tape, gradient: ArrayLike | None) -> tuple[list[dict], dict,
         shown: dict[str, Any] = {"entry": step.number - 1 - tape.part.start, "gradient": picture(step.gradient)}
         shown |= {"card": id(step.tensor), "text": gradient_text(step.gradient), "sent": []}
         texts.setdefault(id(step.tensor), []).append(shown["text"])
-        for sent, added in zip(step.sent, step.added):
+        slots = [slot for slot, need in enumerate(step.entry.needs) if need]
+        for slot, sent, added in zip(slots, step.sent, step.added):
             key, text = id(sent.tensor), gradient_text(sent.total)
             texts.setdefault(key, []).append(text)
             totals[key] = sent.total
             gradients = {"gradient": picture(sent.gradient), "total": picture(sent.total)}
-            shown["sent"].append({"card": key, "text": text, "added": added, **gradients})
+            arithmetic = arithmetic_html(step, sent, slot)
+            place = {"card": key, "slot": slot, "arithmetic": arithmetic}
+            shown["sent"].append({**place, "text": text, "added": added, **gradients})
         if step.number - 1 in tape.part:
             back.append(shown)
     return back, totals, texts
@@ -123,6 +140,7 @@ def page_content(tape: Tape, graph: Graph, back: list[dict], totals: dict[int, n
         card, name = by_tensor[id(tape.results[position])], shown_name(tape, tape.results[position])
         meaning = letters(entry, [shown_name(tape, x) for x in entry.inputs], name)
         rule = {"rule": rule_html("\n".join(rule_of(entry))), "where": f"{meaning}; L is what the tape ends with"}
+        rule["saved"] = saved_text(entry)
         entries.append(
             {"number": position + 1, "card": card, "inputs": inputs[card], "op": one_line(entry.op, OP), **rule}
         )
@@ -136,13 +154,25 @@ def page_content(tape: Tape, graph: Graph, back: list[dict], totals: dict[int, n
     }
 
 
+def saved_text(entry: Entry) -> str:
+    """What an entry has saved, by name and shape."""
+    names = [f"{name} {shape_text(array)}" for name, array in saved_arrays(entry)]
+    if names:
+        return "saved: " + ", ".join(names)
+    return "" if entry.saved else "saved: nothing, the rule needs no values"
+
+
+def shape_text(array: np.ndarray) -> str:
+    return str(array.shape) if array.ndim else "one value"
+
+
 def picture(array: np.ndarray) -> dict:
     """An array for the page: its shape, and all values if they are few, otherwise norm, range and a heat map.
 
     A cell of the map is the mean of a block of values; its letter says where between -max|cell| and max|cell| it is.
     """
     array = np.asarray(array)
-    shape = str(array.shape) if array.ndim else "one value"
+    shape = shape_text(array)
     if not is_numeric(array):
         return {"shape": f"{shape}, not of numbers" if array.ndim else shape, "rows": [[one_line(array, NAME)]]}
     with np.errstate(over="ignore"):  # a long double may be too large
@@ -162,7 +192,8 @@ def picture(array: np.ndarray) -> dict:
     text = f"norm {norm(array):.4g}" + (f", from {inside.min():.4g} to {inside.max():.4g}" if inside.size else "")
     text += f", {array.size - inside.size} not finite (pink)" if inside.size < array.size else ""
     cells = np.where(finite, np.array(list(LEVELS))[levels], "-")
-    return {"shape": shape, "text": text, "heat": ["".join(row) for row in cells], "largest": largest_text}
+    heat = {"heat": ["".join(row) for row in cells], "largest": largest_text}
+    return {"shape": shape, "text": text, "block": [int(count.max(initial=0)) for count in counts], **heat}
 
 
 def svg(graph: Graph) -> str:
@@ -174,12 +205,12 @@ def svg(graph: Graph) -> str:
     number = {card: i for i, card in enumerate(graph.cards)}
     edges = "".join(edge_svg(edge, number) for edge in graph.edges)
     cards = "".join(card_svg(card, i) for i, card in enumerate(graph.cards))
-    return f'<svg {size} role="img" aria-label="{label}">{edges}{cards}</svg>'
+    return f'<svg {size} role="img" aria-label="{label}"><g id="drawing">{edges}{cards}</g></svg>'
 
 
 def edge_svg(edge: Edge, number: dict[Card, int]) -> str:
     path = " ".join(f"{letter} " + " ".join(f"{value * EM:.1f}" for value in xy) for letter, *xy in edge.path)
-    ends = f'data-from="{number[edge.source]}" data-to="{number[edge.target]}"'
+    ends = f'data-from="{number[edge.source]}" data-to="{number[edge.target]}" data-slot="{edge.slot}"'
     x, y, to_x, to_y = (value * EM for value in (*edge.path[0][1:], *edge.path[-1][1:]))
     tips = f'<path class="tip" d="M {to_x:.1f} {to_y:.1f} l -7 -3 v 6 z"/>'
     tips += f'<path class="tip back" d="M {x:.1f} {y:.1f} l 9 -4 v 8 z"/>'  # shown while a gradient goes back

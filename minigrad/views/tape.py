@@ -140,13 +140,15 @@ class Tape:
         """Write a page on which to step through the tape in any browser, forward and then backward.
 
         The page is one file without anything from the network. Buttons, a slider and the arrow keys step;
-        ``tape.html#step=7`` is a link to a step. Leaves every ``grad`` as it was.
+        ``tape.html#step=7`` is a link to a step. A click on a card leads to its step, one on a line to the arithmetic
+        of the gradient that goes back on it. Printed, it shows the whole graph and table. Leaves every ``grad`` as it
+        was.
 
         Args:
             gradient: as for ``backward``; may be left out if the result has one value.
 
         Returns:
-            The path.
+            The path, which a notebook shows as a link.
 
         Raises:
             RuntimeError, ValueError: as ``backward``.

@@ -6,12 +6,11 @@ import inspect
 import re
 from collections.abc import Iterator
 from dataclasses import dataclass
-from functools import partial
 from typing import TYPE_CHECKING, Any, NamedTuple
 
 import numpy as np
 
-from ..autograd import Entry, accumulate, first_gradient, walk
+from ..autograd import ARRAY, Entry, accumulate, first_gradient, walk
 from ..guards import refuse_changed
 from ..tensor import Tensor
 
@@ -138,26 +137,31 @@ class Step:
 
 def saved_arrays(entry: Entry) -> list[tuple[str, np.ndarray]]:
     """What an entry saved for its vjps, by the names that they call it."""
-    vjp: Any = next(vjp for vjp in entry.vjps if vjp is not None)
-    first = 1  # after g
-    if isinstance(vjp, partial):  # a part of one vjp for all inputs, whose parameters are g, needs, ...
-        vjp, first = vjp.func.__self__.vjp, 2  # type: ignore[attr-defined]
+    if type(entry.vjps) is tuple:
+        vjp, first = next(vjp for vjp in entry.vjps if vjp is not None), 1  # of its parameters the first is g
+    else:
+        vjp, first = entry.vjps, 2  # g and needs
     names = list(inspect.signature(vjp).parameters)[first:]
     if len(names) != len(entry.saved):
         return []
-    return [(name, array) for name, array in zip(names, entry.saved) if isinstance(array, np.ndarray)]
+    return [(name, np.asarray(x)) for name, x in zip(names, entry.saved) if isinstance(x, ARRAY)]
 
 
 def letters(entry: Entry, inputs: list[str], result: str) -> str:
     """What the letters in an entry's rule stand for: "x is %3, y is b"."""
-    vjps = entry.vjps
-    names = [name for name, vjp in zip(inputs, vjps) if vjp is not None]
+    pairs = letter_pairs(entry).items()
+    return ", ".join(f"{letter} is {result if slot is None else inputs[slot]}" for letter, slot in pairs)
+
+
+def letter_pairs(entry: Entry) -> dict[str, int | None]:
+    """For each letter in an entry's rule which input it stands for; None is the result."""
+    vjps = entry.vjps if type(entry.vjps) is tuple else entry.inputs  # one for all inputs
+    slots = [slot for slot, vjp in enumerate(vjps) if vjp is not None]
     rule = "\n".join(rule_of(entry))
-    used = re.findall(r"\bd_(\w+) = ", rule)[-len(names) :]
-    pairs = list(zip(used, names))
-    if len(names) == 1 and re.search(r"\by\b", rule):
-        pairs.append(("y", result))
-    return ", ".join(f"{letter} is {name}" for letter, name in pairs)
+    pairs: dict[str, int | None] = dict(zip(re.findall(r"\bd_(\w+) = ", rule)[-len(slots) :], slots))
+    if len(slots) == 1 and re.search(r"\by\b", rule):
+        pairs.setdefault("y", None)
+    return pairs
 
 
 def short_number(value: Any) -> str:

@@ -43,7 +43,23 @@ def wide_gradients():
     return mg.where(x, x, 0.0) * 1.2345e-9
 
 
-MAKERS = [scalar_expression, composed_batch_norm, three_layer_mlp, tangle, distant_uses, wide_gradients]
+def sum_of_products():
+    """Branches of their own leaves, which stand beside the operation that uses them."""
+    total = leaf([0.0, 0.0], "b")
+    for i in range(4):
+        total = total + leaf([1.0, i], f"w{i}") * leaf([3.0, 4.0], f"x{i}")
+    return mg.stack([total, leaf([1.0, 2.0], "y").exp(), leaf([1.0, 2.0], "z").tanh()]).sum()
+
+
+MAKERS = [
+    scalar_expression,
+    composed_batch_norm,
+    three_layer_mlp,
+    tangle,
+    distant_uses,
+    wide_gradients,
+    sum_of_products,
+]
 
 
 def graph_of(make: Any, max_width: float) -> Any:

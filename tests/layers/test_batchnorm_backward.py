@@ -3,7 +3,7 @@
 import numpy as np
 import pytest
 
-from layers import BatchNorm1d, BatchNorm2d, BatchNorm3d, batch_norm, batch_norm_backward
+from layers import BatchNorm1d, BatchNorm2d, BatchNorm3d, batch_norm, batch_norm_backward, batch_norm_forward
 from minigrad import Tensor, gradcheck, gradcheck_module, sqrt
 
 CLASSES = {2: BatchNorm1d, 3: BatchNorm1d, 4: BatchNorm2d, 5: BatchNorm3d}  # by the number of axes of the input
@@ -77,6 +77,35 @@ def test_each_of_the_six_gradients_is_the_tapes_gradient_of_that_quantity(shape,
     for name, d in six.items():
         assert d.shape == expected[name].shape, name
         np.testing.assert_allclose(d, expected[name], rtol=0, atol=1e-10, err_msg=name)
+
+
+@pytest.mark.parametrize(("shape", "channels_last"), CASES)
+def test_the_textbook_forward_is_the_layers(shape, channels_last):
+    x, gamma, beta, _ = inputs(shape, channels_last)
+    axes, broadcastable = axes_and_shape(x.ndim, channels_last)
+    running = np.zeros((2, gamma.size))
+    y = batch_norm(x, *running, gamma, beta, True, 1.0, channels_last=channels_last)
+    textbook = batch_norm_forward(x, gamma, beta, channels_last=channels_last)
+    m = x.size // gamma.size
+    for name, expected in {"y": y.data, "mean": running[0], "var": running[1] * (m - 1) / m}.items():
+        np.testing.assert_allclose(textbook[name], expected, rtol=0, atol=1e-10, err_msg=name)
+    np.testing.assert_allclose(textbook["x_hat"].mean(axes), 0, atol=1e-10)
+    shown = gamma.reshape(broadcastable) * textbook["x_hat"] + beta.reshape(broadcastable)
+    np.testing.assert_allclose(shown, textbook["y"], rtol=0, atol=1e-10)
+
+
+def test_the_textbook_forward_has_a_gamma_of_one_and_a_beta_of_zero_if_none_are_given():
+    x, gamma, beta, _ = inputs((4, 3), False)
+    np.testing.assert_array_equal(batch_norm_forward(x)["y"], batch_norm_forward(x)["x_hat"])
+    without_beta, without_gamma = batch_norm_forward(x, gamma)["y"], batch_norm_forward(x, beta=beta)["y"]
+    np.testing.assert_allclose(without_beta, gamma * batch_norm_forward(x)["x_hat"], atol=1e-12)
+    np.testing.assert_allclose(without_gamma, batch_norm_forward(x)["x_hat"] + beta, atol=1e-12)
+
+
+def test_the_textbook_forward_adds_eps_under_the_root():
+    x = np.array([[1.0], [3.0]])
+    np.testing.assert_allclose(batch_norm_forward(x, eps=3.0)["x_hat"], [[-0.5], [0.5]])
+    assert batch_norm_backward(np.array([[1.0], [0.0]]), x, eps=3.0)["d_gamma"] == -0.5
 
 
 def test_the_six_gradients_without_gamma_are_those_of_a_gamma_of_one():

@@ -32,17 +32,31 @@ def test_a_number_is_shown_with_its_tolerance(capsys):
     assert "Answer: 90 (within 2). It boils soon." in capsys.readouterr().out
 
 
-@pytest.mark.parametrize("measured", [1, True, np.True_, np.int64(1)])
-def test_a_choice_is_confirmed_by_its_index_or_by_a_truth(measured):
+@pytest.mark.parametrize("measured", [[False, True], (False, np.True_), np.array([False, True])])
+def test_a_choice_is_confirmed_by_what_is_so_and_what_is_not(measured):
     question = ask_a_choice()
     question.confirm(measured)
     assert question.confirmed
 
 
-@pytest.mark.parametrize("measured", [0, False, np.False_])
+@pytest.mark.parametrize("measured", [[True, False], [False, False], [True, True]])
 def test_a_wrong_key_fails_the_lesson(measured):
+    question = ask_a_choice()
     with pytest.raises(AssertionError, match=r"How many legs\?.*b\) eight.*measured"):
+        question.confirm(measured)
+    assert not question.confirmed
+
+
+@pytest.mark.parametrize("measured", [True, 1, [True], [False, True, False], [[False, True]]])
+def test_a_choice_is_not_confirmed_by_less_than_a_truth_for_each(measured):
+    with pytest.raises(TypeError, match="list of 2 truths, one for each choice"):
         ask_a_choice().confirm(measured)
+
+
+@pytest.mark.parametrize("measured", [True, np.False_, [90.0]])
+def test_a_number_is_not_confirmed_by_something_else(measured):
+    with pytest.raises(TypeError, match="the number that was measured"):
+        ask_a_number().confirm(measured)
 
 
 @pytest.mark.parametrize(("measured", "right"), [(88, True), (92.0, True), (92.1, False), (np.float64(87.9), False)])
@@ -64,7 +78,7 @@ def test_a_question_that_is_never_measured_fails_the_lesson():
 
 def test_a_cell_may_be_run_twice():
     ask_a_choice()
-    ask_a_choice().confirm(1)
+    ask_a_choice().confirm([False, True])
     check({"a claim": True})
 
 
@@ -92,6 +106,6 @@ def test_a_surface_of_ones_own_gets_questions_and_claims(monkeypatch):
 
     monkeypatch.setattr(questions, "surface", Listener)
     question = ask_a_choice()
-    question.confirm(1)
+    question.confirm([False, True])
     check({"a claim": True})
     assert Listener.heard == [question, ["a claim"]]
