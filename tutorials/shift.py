@@ -10,13 +10,12 @@ from __future__ import annotations
 
 import base64
 import json
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from typing import NamedTuple
 
 import numpy as np
 
 from layers import BatchNorm1d, Linear, Sequential, Sigmoid
-from minigrad import no_grad
 from minigrad.optim import SGD, Adam
 from tutorials.data import Dataset
 from tutorials.lesson import accuracy, batches, mlp, readings, steps_to, train_step
@@ -82,67 +81,119 @@ def hidden_layers(network: Sequential) -> list[Layer]:
     return found
 
 
+class Setting(NamedTuple):
+    """How a network is trained: the optimizer, its learning rate, the standard deviation of the first weights."""
+
+    optimizer: type
+    lr: float
+    init_std: float
+
+    def __str__(self) -> str:
+        return f"{self.optimizer.__name__} {self.lr:g} from std {self.init_std:g}"
+
+
 class Run:
     """A network of three hidden layers of 100 sigmoids in training, and what is kept of it.
 
     Attributes:
         at, accuracies: the steps after which the accuracy was read, and what it was.
-        kept: the hidden layers after some of the steps, by step.
-        gradient, update: for the same steps, of each hidden layer's weights: the gradient's length, and the length of
-            the change that the step made, relative to that of the weights before it.
+        kept: for the same steps, the hidden layers.
+        gradient, update: for the same steps and of each hidden layer's weights, the gradient's length, and the length
+            of the change that the step made, relative to that of the weights before it.
     """
 
-    def __init__(
-        self, data: Split, *, batch_norm: bool, lr: float, init_std: float, optimizer: type = SGD, seed: int = 0
-    ):
+    def __init__(self, data: Split, batch_norm: bool, setting: Setting, seed: int = 0):
         sizes = [data.x_train.shape[1], 100, 100, 100, 10]
-        self.network = mlp(sizes, batch_norm=batch_norm, activation=Sigmoid, init_std=init_std, rng=seed)
-        self.optimizer = optimizer(self.network.parameters(), lr)
-        self.batch_norm, self.lr, self.init_std = batch_norm, lr, init_std
+        self.setting, self.batch_norm = setting, batch_norm
+        self.network = mlp(sizes, batch_norm=batch_norm, activation=Sigmoid, init_std=setting.init_std, rng=seed)
+        self.optimizer = setting.optimizer(self.network.parameters(), setting.lr)
+        self._weights = [module.weight for module in self.network if isinstance(module, Linear)][:-1]
+        self._before: list[np.ndarray] = []
         self.at: list[int] = []
         self.accuracies: list[float] = []
         self.kept: dict[int, list[Layer]] = {}
         self.gradient: dict[int, list[float]] = {}
         self.update: dict[int, list[float]] = {}
 
-    def step(self, x: np.ndarray, y: np.ndarray, keep: int | None = None) -> None:
-        """Train on a mini-batch; with ``keep``, remember under this number what the layers are afterwards."""
-        if keep is None:
-            train_step(self.network, self.optimizer, x, y)
-            return
-        before = hidden_layers(self.network)
+    def step(self, x: np.ndarray, y: np.ndarray) -> None:
+        """Train on a mini-batch."""
+        self._before = [weight.numpy().copy() for weight in self._weights]
         train_step(self.network, self.optimizer, x, y)
-        self.kept[keep] = after = hidden_layers(self.network)
-        weights = [module.weight for module in self.network if isinstance(module, Linear)][:-1]
-        self.gradient[keep] = [float(np.linalg.norm(weight.grad)) for weight in weights]
-        self.update[keep] = [
-            float(np.linalg.norm(new.weight - old.weight) / np.linalg.norm(old.weight))
-            for old, new in zip(before, after)
-        ]
 
-    def read(self, step: int, x: np.ndarray, y: np.ndarray) -> float:
-        """Note and return the accuracy on these images."""
+    def read(self, step: int, x: np.ndarray, y: np.ndarray, keep: bool = True) -> float:
+        """Note the accuracy on these images after a step, and return it; with ``keep``, note all else, too."""
         self.at.append(step)
         self.accuracies.append(accuracy(self.network, x, y))
+        if keep:
+            self.kept[step] = hidden_layers(self.network)
+            self.gradient[step] = [float(np.linalg.norm(weight.grad)) for weight in self._weights]
+            self.update[step] = [
+                float(np.linalg.norm(weight.numpy() - old) / np.linalg.norm(old))
+                for old, weight in zip(self._before, self._weights)
+            ]
         return self.accuracies[-1]
 
     def steps_to(self, level: float) -> int | None:
         """The first reading at which the accuracy was ``level`` or more; None if it never was."""
         return steps_to(level, self.at, self.accuracies)
 
+    @property
+    def first(self) -> list[Layer]:
+        """The hidden layers at the first reading."""
+        return self.kept[self.at[0]]
 
-def train(run: Run, data: Split, steps: int, batch_size: int, seed: int, *, on: str = "test", until: float = 2) -> Run:
-    """Train for ``steps``, or to the first reading of ``until`` or more; the accuracy is that ``on`` "val" or "test".
+    @property
+    def last(self) -> list[Layer]:
+        """The hidden layers at the last reading."""
+        return self.kept[self.at[-1]]
 
-    After each reading, what the layers are is kept, too, unless it is the validation images' accuracy.
-    """
-    x_read, y_read = (data.x_val, data.y_val) if on == "val" else (data.x_test, data.y_test)
-    to_read = set(readings(steps))
+
+def pairs(steps: int) -> list[int]:
+    """About fifteen steps, by their logarithm, after each of which and after the next we look at the layers."""
+    return [int(step) for step in readings(steps)[5:-1:12]]
+
+
+def moments(steps: int) -> set[int]:
+    """All steps after which a ``Run`` is read: the lessons' ``readings``, and the second ones of ``pairs``."""
+    return {int(step) for step in readings(steps)} | {step + 1 for step in pairs(steps)}
+
+
+def train(run: Run, data: Split, steps: int, batch_size: int, seed: int) -> Run:
+    """Train to the end, and read it on the test images."""
+    to_read = moments(steps)
     for step, (x, y) in enumerate(batches(data.x_train, data.y_train, batch_size, steps, seed), start=1):
-        run.step(x, y, keep=step if step in to_read and on == "test" else None)
-        if step in to_read and run.read(step, x_read, y_read) >= until:
-            break
+        run.step(x, y)
+        if step in to_read:
+            run.read(step, data.x_test, data.y_test)
     return run
+
+
+# Choosing a setting.
+
+STDS = (0.1, 0.3, 0.5)
+RATES = {SGD: (0.1, 0.3, 1, 3, 10), Adam: (0.001, 0.003, 0.01, 0.03, 0.1)}
+LONGEST_TRIAL = 1500
+SETTINGS = [Setting(optimizer, lr, std) for optimizer, rates in RATES.items() for std in STDS for lr in rates]
+
+
+def try_out(
+    data: Split, batch_norm: bool, setting: Setting, steps: int, batch_size: int, seed: int
+) -> tuple[float, float]:
+    """Steps to 90 % of the validation images (the first 1,000), inf if not in ``steps``; and the error rate.
+
+    The smaller, the better: of two settings that never get there, the one that came closest.
+    """
+    run, to_read = Run(data, batch_norm, setting, seed), set(readings(steps))
+    for step, (x, y) in enumerate(batches(data.x_train, data.y_train, batch_size, steps, seed), start=1):
+        run.step(x, y)
+        if step in to_read and run.read(step, data.x_val[:1000], data.y_val[:1000], keep=False) >= 0.9:
+            return step, 1 - run.accuracies[-1]
+    return np.inf, 1 - max(run.accuracies)
+
+
+def best(tried: dict[Setting, tuple[float, float]], optimizer: type) -> Setting:
+    """The setting of an optimizer with the fewest steps."""
+    return min((setting for setting in tried if setting.optimizer is optimizer), key=tried.__getitem__)
 
 
 # What reaches the sigmoids.
@@ -235,6 +286,182 @@ def decomposition(first: Sequence[Layer], last: Sequence[Layer], images: np.ndar
     return moved
 
 
+def standardized(inputs: Sequence[np.ndarray]) -> list[np.ndarray]:
+    """Each unit's inputs with their mean taken away and divided by their standard deviation: only the shape is left."""
+    return [(u - u.mean(axis=0)) / (u.std(axis=0) + 1e-12) for u in inputs]
+
+
+def shape_shift(run: Run, images: np.ndarray) -> np.ndarray:
+    """How far each hidden layer's inputs moved in shape alone, in standard deviations: (layer,)."""
+    before, after = (percentiles(standardized(sigmoid_inputs(now, now, images))) for now in (run.first, run.last))
+    return distance(before, after).mean(axis=-1)
+
+
+def step_to_step(run: Run, images: np.ndarray, statistics: str, draw: Callable[[], np.ndarray]) -> np.ndarray:
+    """How far the inputs move in one step, with batch normalization's ``statistics`` being one of ``STATISTICS``.
+
+    Args:
+        draw: makes a mini-batch of training images, one for each moment.
+
+    Returns:
+        In units of the sigmoid's input, and in standard deviations of the unit's input: means over all units of the
+        hidden layers, and over the pairs of successive steps that were read.
+    """
+    moved = []
+    for step in run.at:
+        if step + 1 not in run.kept:
+            continue
+        before, after = (
+            sigmoid_inputs(now, now, images, draw() if statistics == "batch" else None, statistics == "running")
+            for now in (run.kept[step], run.kept[step + 1])
+        )
+        far = distance(percentiles(before), percentiles(after))
+        moved.append([far.mean(), np.mean(far / (np.std(before, axis=1) + 1e-12))])
+    return np.mean(moved, axis=0)
+
+
+def drawer(data: Split, batch_size: int, seed: int) -> Callable[[], np.ndarray]:
+    """A function that draws a mini-batch of training images."""
+    rng = np.random.default_rng(seed)
+    return lambda: data.x_train[rng.choice(len(data.x_train), batch_size, replace=False)]
+
+
+# The lesson's tables.
+
+NAMES = ("without BN", "with BN")
+Tables = dict[str, dict[str, tuple]]  # by the table's name and the row's: the row's numbers
+WAYS = {  # rows of the table of steps
+    None: "the lesson's setting",
+    SGD: "each at its own best with SGD",
+    Adam: "each at its own best with Adam",
+}
+
+
+def numbers(
+    pairs_of_runs: dict[type | None, dict[str, Run]], images: np.ndarray, data: Split, batch_size: int
+) -> Tables:
+    """All that the lesson measures, of trained pairs of networks: by None the lesson's, by optimizer each one's best.
+
+    Returns:
+        "steps" to 90 % of the test images: without BN, with BN, how many times as many; "shift" by what was replaced,
+        for each hidden layer: without BN, with BN; "step to step": in units of the sigmoid's input, in standard
+        deviations.
+    """
+    runs, steps = pairs_of_runs[None], {}
+    for way, pair in pairs_of_runs.items():
+        plain, bn = (pair[name].steps_to(0.9) or np.inf for name in NAMES)
+        steps[WAYS[way]] = (plain, bn, plain / bn if bn < np.inf else np.nan)
+    moved = [decomposition(runs[name].first, runs[name].last, images) for name in NAMES]
+    for run, causes in zip(runs.values(), moved):
+        causes["shape alone (std)"] = shape_shift(run, images)
+    shift = {
+        f"{what}, layer {layer + 1}": tuple(float(causes[what][layer]) for causes in moved)
+        for what in moved[0]
+        for layer in range(3)
+    }
+    draw = drawer(data, batch_size, 0)
+    movement = {NAMES[0]: step_to_step(runs[NAMES[0]], images, "probe", draw)}
+    for statistics in STATISTICS:
+        movement[f"{NAMES[1]}, {statistics}"] = step_to_step(runs[NAMES[1]], images, statistics, draw)
+    return {
+        "steps": steps,
+        "shift": shift,
+        "step to step": {row: tuple(map(float, values)) for row, values in movement.items()},
+    }
+
+
+def experiment(data: Split, images: np.ndarray, setting: Setting, steps: int, batch_size: int, seed: int) -> Tables:
+    """The whole of lesson 7 for a seed, in one go: see ``numbers``."""
+    found = {
+        None: {name: train(Run(data, name == NAMES[1], setting, seed), data, steps, batch_size, seed) for name in NAMES}
+    }
+    short = min(steps, LONGEST_TRIAL)
+    for optimizer in RATES:
+        found[optimizer] = {}
+        for name in NAMES:
+            candidates = [candidate for candidate in SETTINGS if candidate.optimizer is optimizer]
+            tried = {s: try_out(data, name == NAMES[1], s, short, batch_size, seed) for s in candidates}
+            run = Run(data, name == NAMES[1], best(tried, optimizer), seed)
+            found[optimizer][name] = train(run, data, short, batch_size, seed)
+    return numbers(found, images, data, batch_size)
+
+
+def over_seeds(tables: Sequence[Tables]) -> Tables:
+    """The same tables with (mean, smallest, largest) in the place of each number."""
+    return {
+        name: {
+            row: tuple(
+                (float(np.mean(values)), float(np.min(values)), float(np.max(values)))
+                for values in zip(*(table[name][row] for table in tables))
+            )
+            for row in rows
+        }
+        for name, rows in tables[0].items()
+    }
+
+
+HEADERS = {
+    "steps": ("without BN", "with BN", "times as many"),
+    "shift": ("without BN", "with BN"),
+    "step to step": ("units of input", "standard deviations"),
+}
+
+
+def rows_of(rows: dict[str, tuple], seeds: dict[str, tuple] | None = None) -> list[list[str]]:
+    """A table's rows as texts; with ``seeds``, and for (mean, smallest, largest), the range of seeds in brackets."""
+    texts = []
+    for row, values in rows.items():
+        ranges = seeds[row] if seeds else values
+        cells = []
+        for value, several in zip(values, ranges):
+            value = value[0] if isinstance(value, tuple) else value
+            between = f" ({_text(several[1])} to {_text(several[2])})" if isinstance(several, tuple) else ""
+            cells.append(_text(value) + between)
+        texts.append([row, *cells])
+    return texts
+
+
+def _text(value: float) -> str:
+    if not np.isfinite(value):
+        return "never" if value > 0 else "-"
+    return f"{value:,.0f}" if value >= 10 or value == 0 else f"{value:.2f}" if value >= 0.05 else f"{value:.4f}"
+
+
+# What ``--seeds 5`` of the lesson measured with its other options left alone: (mean, smallest, largest).
+# fmt: off
+FIVE_SEEDS: Tables = {
+    "steps": {
+        "the lesson's setting": ((4634, 4452, 5006), (38.4, 31, 43), (122, 112.9, 149.3)),
+        "each at its own best with SGD": ((119.6, 90, 128), (16.6, 16, 17), (7.224, 5.294, 8)),
+        "each at its own best with Adam": ((41.4, 34, 48), (13.6, 12, 17), (3.082, 2.412, 3.583)),
+    },
+    "shift": {
+        "everything, layer 1": ((0.6302, 0.5944, 0.6783), (0.09591, 0.09374, 0.09805)),
+        "everything, layer 2": ((0.7794, 0.7627, 0.796), (0.1028, 0.09997, 0.1063)),
+        "everything, layer 3": ((1.115, 1.076, 1.159), (0.407, 0.4034, 0.4176)),
+        "below, layer 1": ((0, 0, 0), (0, 0, 0)),
+        "below, layer 2": ((0.1558, 0.1427, 0.1666), (0.07299, 0.07151, 0.07585)),
+        "below, layer 3": ((0.2079, 0.1954, 0.2184), (0.08667, 0.08341, 0.09037)),
+        "below, late weights, layer 1": ((0, 0, 0), (0, 0, 0)),
+        "below, late weights, layer 2": ((0.5551, 0.5234, 0.5815), (0.07729, 0.07187, 0.07966)),
+        "below, late weights, layer 3": ((0.9648, 0.9368, 0.9869), (0.158, 0.1429, 0.1717)),
+        "own, layer 1": ((0.6302, 0.5944, 0.6783), (0.09591, 0.09374, 0.09805)),
+        "own, layer 2": ((0.5131, 0.4482, 0.5587), (0.07791, 0.0744, 0.0827)),
+        "own, layer 3": ((0.5631, 0.4717, 0.6164), (0.315, 0.3079, 0.3272)),
+        "shape alone (std), layer 1": ((0.09309, 0.08641, 0.09729), (0.06817, 0.06495, 0.07227)),
+        "shape alone (std), layer 2": ((0.1066, 0.1026, 0.113), (0.08381, 0.08122, 0.08755)),
+        "shape alone (std), layer 3": ((0.1167, 0.109, 0.1296), (0.1144, 0.1103, 0.1246)),
+    },
+    "step to step": {
+        "without BN": ((0.003687, 0.003406, 0.003868), (0.2003, 0.1886, 0.2149)),
+        "with BN, probe": ((0.007726, 0.007422, 0.008017), (0.007561, 0.007283, 0.007847)),
+        "with BN, batch": ((0.1681, 0.1668, 0.1697), (0.1631, 0.1612, 0.1646)),
+        "with BN, running": ((0.0187, 0.01827, 0.01942), (0.1106, 0.1066, 0.1161)),
+    },
+}
+# fmt: on
+
+
 # Frames, and the page.
 
 
@@ -244,7 +471,7 @@ def frames_of(runs: Sequence[Run], images: np.ndarray, count: int = 60) -> list[
     Each is as far from the next in the mean of three measures, of which each grows from 0 to 1 over the training: the
     logarithm of the step, and the way that the median of each unit has gone, in the one network and in the other.
     """
-    steps = sorted(set.intersection(*(set(run.kept) for run in runs)))
+    steps = sorted(runs[0].kept)
     ways = [np.log(steps)]
     for run in runs:
         medians = np.array([percentiles(sigmoid_inputs(*2 * [run.kept[s]], images), [50]) for s in steps])
@@ -309,8 +536,8 @@ def page_data(runs: Sequence[dict], data: Split, images: np.ndarray, meta: dict)
 def _page_run(run: dict, data: Split, images: np.ndarray, meta: dict) -> dict:
     pair = {name: run[name] for name in ("plain", "bn")}
     frames = frames_of(list(pair.values()), images)
-    rng = np.random.default_rng(meta["seed"])
-    drawn = [data.x_train[rng.choice(len(data.x_train), meta["batch_size"], replace=False)] for _ in frames]
+    draw = drawer(data, meta["batch_size"], meta["seed"])
+    drawn = [draw() for _ in frames]
     views = {name: page_views(net, frames, images, drawn) for name, net in pair.items()}
     as_they_are = [view["everything|probe"] for view in views.values()]
     edge = float(np.ceil(max(np.percentile(np.abs(u), 99) for view in as_they_are for us in view for u in us)))
@@ -318,7 +545,7 @@ def _page_run(run: dict, data: Split, images: np.ndarray, meta: dict) -> dict:
     for name, net in pair.items():
         inputs, at_step = views[name]["everything|probe"], dict(zip(net.at, net.accuracies))
         nets[name] = {
-            "optimizer": type(net.optimizer).__name__, "rate": net.lr, "init_std": net.init_std,
+            "optimizer": net.setting.optimizer.__name__, "rate": net.setting.lr, "init_std": net.setting.init_std,
             "steps_to_90": net.steps_to(0.9), "frames": frames,
             "accuracy": _short(100 * at_step[step] for step in frames),
             "at": net.at, "accuracies": _short(100 * value for value in net.accuracies),
@@ -360,7 +587,7 @@ def _view(inputs: Sequence[Sequence[np.ndarray]], edge: float) -> list[dict]:
     shift = distance(fine[0], fine).mean(axis=-1)
     layers = []
     for i, frames in enumerate(zip(*inputs)):
-        pooled = [np.percentile(u, PAGE_LEVELS) for u in frames]
+        pooled = [percentiles([u.reshape(-1, 1)], PAGE_LEVELS)[0, :, 0] for u in frames]
         layers.append(
             {
                 "shift": _short(shift[:, i]),
