@@ -305,7 +305,7 @@ def step_to_step(run: Run, images: np.ndarray, statistics: str, draw: Callable[[
 
     Returns:
         In units of the sigmoid's input, and in standard deviations of the unit's input: means over all units of the
-        hidden layers, and over the pairs of successive steps that were read.
+        hidden layers, and over the pairs of successive steps that were read; nan if there are none.
     """
     moved = []
     for step in run.at:
@@ -317,7 +317,7 @@ def step_to_step(run: Run, images: np.ndarray, statistics: str, draw: Callable[[
         )
         far = distance(percentiles(before), percentiles(after))
         moved.append([far.mean(), np.mean(far / (np.std(before, axis=1) + 1e-12))])
-    return np.mean(moved, axis=0)
+    return np.mean(moved, axis=0) if moved else np.full(2, np.nan)
 
 
 def drawer(data: Split, batch_size: int, seed: int) -> Callable[[], np.ndarray]:

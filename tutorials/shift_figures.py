@@ -12,7 +12,7 @@ from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 
 from minigrad.optim import SGD
-from tutorials.lesson import WITH, WITHOUT, thousands
+from tutorials.lesson import WITH, WITHOUT
 from tutorials.shift import NAMES, RATES, STDS, Run, Setting, Tables, distance, frames_of, percentiles, sigmoid_inputs
 
 COLOUR = dict(zip(NAMES, (WITHOUT, WITH)))
@@ -28,7 +28,7 @@ def figure_of(
     seeds: Tables | None,
     title: str,
 ) -> Figure:
-    """The lesson's figure, a to f: accuracy and rates, a typical unit, all units, and what moved the inputs.
+    """The lesson's figure, a to g: accuracy and rates, a typical unit, all units, and what moved the inputs.
 
     Args:
         tried: by network, what each setting of the sweep needed; may be incomplete.
@@ -45,7 +45,7 @@ def figure_of(
         draw_units(ax, runs[name], images, f"{letter}  {name}: a typical unit of layer 3, and medians of a dozen")
         ax.tick_params(labelleft=True)
     draw_ridges(rows[2], runs, images)
-    for ax, name, letter in zip(rows[3].subplots(1, 2, sharey=True), NAMES, "ef"):
+    for ax, name, letter in zip(rows[3].subplots(1, 2, sharey=True), NAMES, "fg"):
         draw_causes(ax, name, found["shift"], seeds and seeds["shift"])
         ax.set_title(f"{letter}  {name}: how far the inputs moved, by what was replaced", loc="left", fontsize=14)
         ax.tick_params(labelleft=True)
@@ -55,7 +55,7 @@ def figure_of(
 def draw_accuracy(ax: Axes, runs: dict[str, Run]) -> None:
     for name, run in runs.items():
         reached = run.steps_to(0.9)
-        label = f"{name}: 90 % after {reached:,} steps" if reached else f"{name}: never 90 %"
+        label = f"{name}:\n90 % after {reached:,} steps" if reached else f"{name}:\nnever 90 %"
         ax.plot(run.at, 100 * np.array(run.accuracies), STYLE[name], color=COLOUR[name], lw=2.5, label=label)
         if reached:
             ax.plot(reached, 90, "o", ms=9, color=COLOUR[name])
@@ -64,12 +64,12 @@ def draw_accuracy(ax: Axes, runs: dict[str, Run]) -> None:
     steps_axis(ax.xaxis)
     ax.set_xlabel("training steps", fontsize=12)
     ax.set_ylabel("test accuracy (%)", fontsize=12)
-    ax.legend(frameon=False, loc="lower right", bbox_to_anchor=(1, 0.12), fontsize=13)
+    ax.legend(frameon=False, loc="center", bbox_to_anchor=(0.59, 0.5), fontsize=13)
     ax.set_title("a  Test accuracy in the lesson's setting", loc="left", fontsize=14)
 
 
 def steps_axis(axis) -> None:
-    thousands(axis)
+    axis.set_major_formatter(lambda value, _: f"{value:,.0f}")
     axis.set_minor_formatter(lambda *_: "")
 
 
@@ -94,14 +94,14 @@ def draw_sweep(ax: Axes, tried: dict[str, dict[Setting, tuple[float, float]]]) -
         fontsize=11,
         transform=ax.get_yaxis_transform(),
     )
-    ax.set(xscale="log", yscale="log", ylim=(10, never * 1.6), xticks=RATES[SGD])
+    ax.set(xscale="log", yscale="log", xlim=(0.08, 12.5), ylim=(2.5, never * 1.6), xticks=RATES[SGD])
     ax.set_xticklabels([f"{rate:g}" for rate in RATES[SGD]])
     ax.tick_params(which="minor", bottom=False)
     ax.yaxis.set_major_formatter(lambda value, _: f"{value:,.0f}")
     ax.set_xlabel("learning rate of SGD", fontsize=12)
     ax.set_ylabel("steps to 90 % on validation images", fontsize=12)
     if ends:
-        ax.legend(frameon=False, ncols=2, loc="upper center", bbox_to_anchor=(0.5, 0.87), fontsize=10)
+        ax.legend(frameon=False, ncols=2, loc="lower center", fontsize=11)
     ax.set_title("b  The lead depends on learning rate and first weights", loc="left", fontsize=14)
 
 
@@ -148,13 +148,13 @@ def draw_ridges(figure, runs: dict[str, Run], images: np.ndarray) -> None:
             ax.fill_between((bins[1:] + bins[:-1]) / 2, -row, height - row, color=COLOUR[name], alpha=0.75, lw=0)
             ax.axhline(-row, color="0.6", lw=0.6)
         ax.axvline(0, color="0.85", lw=0.8, zorder=0)
-        ax.set_title(f"layer {layer + 1}", color=COLOUR[name], fontsize=12)
+        ax.set_title(f"{name}, layer {layer + 1}", color=COLOUR[name], fontsize=12)
         ax.set_xlabel("sigmoid input", fontsize=11)
         ax.tick_params(axis="y", length=0)
     axes[0].set(xlim=(-edge, edge), ylim=(0.75 - len(moments), 1.15))
     axes[0].set_yticks(0.25 - np.arange(len(moments)), [f"step\n{step:,}" for step in moments], fontsize=11)
     figure.suptitle(
-        f"Left without BN, right with BN: density of the inputs of all 100 units, {len(images):,} test images, all to "
+        f"e  All 100 units of each layer, {len(images):,} test images: density of the inputs at five moments, all to "
         "one scale", x=0.01, ha="left", fontsize=14,
     )  # fmt: skip
 
@@ -162,8 +162,8 @@ def draw_ridges(figure, runs: dict[str, Run], images: np.ndarray) -> None:
 CAUSES = (
     ("everything", "everything", ""),
     ("own", "own weights only", "//"),
-    ("below", "layers below only, seen through the early weights", ".."),
-    ("below, late weights", "layers below only, through the late weights", "xx"),
+    ("below", "layers below only, through the layer's early weights", ".."),
+    ("below, late weights", "layers below only, through its late weights", "xx"),
 )
 SHADES = (1, 0.45, 0.7, 0.7)
 
@@ -186,6 +186,7 @@ def draw_causes(ax: Axes, name: str, found: dict[str, tuple], seeds: dict[str, t
         for bar, value, place in zip(bars, values, tops):
             ax.annotate(f"{value:.2f}" if value else "0", (bar.get_x() + 0.1, place), xytext=(0, 3),
                         textcoords="offset points", ha="center", fontsize=10)  # fmt: skip
+    ax.annotate("nothing\nis below", (0.21, 0), xytext=(0, 18), textcoords="offset points", ha="center", fontsize=11)
     ax.set_xticks(range(3), ["layer 1", "layer 2", "layer 3"], fontsize=12)
     ax.set_ylabel("mean distance of percentiles,\nfirst step to last (units of input)", fontsize=12)
     ax.margins(y=0.12)
@@ -197,7 +198,7 @@ def animate(runs: dict[str, Run], images: np.ndarray, path: Path, title: str) ->
     frames = frames_of(list(runs.values()), images)
     inputs = {name: [sigmoid_inputs(*2 * [run.kept[step]], images) for step in frames] for name, run in runs.items()}
     edge = max(np.percentile(np.abs(u), 99) for every in inputs.values() for us in every for u in us)
-    bins = np.linspace(-edge, edge, 81)
+    bins = np.linspace(-edge, edge, 65)
     middle = (bins[1:] + bins[:-1]) / 2
     figure, axes = plt.subplots(3, 2, figsize=(8, 6.4), sharex=True, sharey=True, layout="constrained")
     heading = figure.suptitle(" \n ", fontsize=15)
@@ -216,16 +217,16 @@ def animate(runs: dict[str, Run], images: np.ndarray, path: Path, title: str) ->
         if column == 0:
             ax.set_ylabel(f"layer {layer + 1}", fontsize=14)
         if layer == 2:
-            ax.set_xlabel("input of the sigmoid (grey line)", fontsize=12)
+            ax.set_xlabel("input; line: the sigmoid; light grey: at step 1", fontsize=12)
     titles = {
-        name: axes[0, column].set_title(" ", fontsize=15, color=COLOUR[name]) for column, name in enumerate(NAMES)
+        name: axes[0, column].set_title(" ", fontsize=14, color=COLOUR[name]) for column, name in enumerate(NAMES)
     }
 
     def draw(i: int) -> None:
-        heading.set_text(f"{title}\nstep {frames[i]:,}")
+        heading.set_text(f"What reaches the sigmoids, step {frames[i]:,}\n{title}")
         for name, run in runs.items():
             reached = run.accuracies[run.at.index(frames[i])]
-            titles[name].set_text(f"{name}: {reached:.0%} right")
+            titles[name].set_text(f"{name}: {100 * reached:.0f} % of the test images")
             for layer in range(3):
                 moving[name, layer].set_data(density[name][i][layer] / top)
 
