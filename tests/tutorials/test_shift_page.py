@@ -366,6 +366,7 @@ def test_the_networks_can_be_shown_at_the_same_accuracy(page):
     page.choose("#by", "accuracy")
     heads = page.run("return [...document.querySelectorAll('#networks h2')].map((head) => head.textContent)")
     assert heads == ["Without BN, SGD at 0.1: step 50, 60.0 %", "With BN, SGD at 0.1: step 5, 60.0 %"]
+    assert page.text("#where") == "Both have reached 60 %"
     page.click("#last")
     assert page.text("#live") == "95 % at step 200 without BN, 95 % at step 50 with BN"
     page.choose("#by", "step")
