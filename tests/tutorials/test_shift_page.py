@@ -15,6 +15,9 @@ import numpy as np
 import pytest
 from run_lesson import TIMEOUT
 
+from minigrad.optim import SGD
+from tutorials import shift
+from tutorials.data import load_digits
 from tutorials.shift_page import write_page
 
 FRAMES, UNITS, BINS, EDGE = 8, 9, 20, 4.0
@@ -610,3 +613,23 @@ def test_names_in_the_data_are_just_names(driver, tmp_path):
     page = Page(driver, write_page(json.dumps(data).encode(), tmp_path / "shift.html").as_uri()).open()
     assert page.text("#about").startswith(bad)
     assert page.text("#run option") == bad
+
+
+@in_browser
+def test_the_page_shows_what_the_lesson_measures(driver, tmp_path):
+    data, setting = shift.hold_out(load_digits()), shift.Setting(SGD, 1, 0.3)
+    runs = {name: shift.train(shift.Run(data, name == "bn", setting), data, 30, 60, 0) for name in NETS}
+    images, meta = data.x_test[:50], {"data": "digits", "steps": 30, "batch_size": 60, "seed": 0}
+    recorded = shift.page_data([{"title": "short", "note": "", **runs}], data, images, meta)
+    page = Page(driver, write_page(recorded, tmp_path / "shift.html").as_uri()).open(
+        "#frame=999&unit=3.100&units=dozen"
+    )
+    for name, run in runs.items():
+        moved = shift.decomposition(run.first, run.last, images)
+        for what in ("everything", "below", "own"):
+            page.choose("#moves", what)
+            shown = [float(page.caption(name, layer).split()[-1]) for layer in (1, 2, 3)]
+            assert shown == pytest.approx(list(moved[what]), abs=0.01)
+    assert len(page.curves("plain", 1)) == 12
+    assert page.run("return document.querySelectorAll('#unit-bn canvas').length") == 8
+    assert driver.get_log("browser") == []
