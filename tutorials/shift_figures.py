@@ -64,7 +64,7 @@ def draw_accuracy(ax: Axes, runs: dict[str, Run]) -> None:
     steps_axis(ax.xaxis)
     ax.set_xlabel("training steps", fontsize=12)
     ax.set_ylabel("test accuracy (%)", fontsize=12)
-    ax.legend(frameon=False, loc="center", bbox_to_anchor=(0.59, 0.5), fontsize=13)
+    ax.legend(frameon=False, loc="center", bbox_to_anchor=(0.56, 0.5), fontsize=12)
     ax.set_title("a  Test accuracy in the lesson's setting", loc="left", fontsize=14)
 
 
@@ -189,7 +189,8 @@ def draw_causes(ax: Axes, name: str, found: dict[str, tuple], seeds: dict[str, t
     ax.annotate("nothing\nis below", (0.21, 0), xytext=(0, 18), textcoords="offset points", ha="center", fontsize=11)
     ax.set_xticks(range(3), ["layer 1", "layer 2", "layer 3"], fontsize=12)
     ax.set_ylabel("mean distance of percentiles,\nfirst step to last (units of input)", fontsize=12)
-    ax.margins(y=0.12)
+    highest = max(value for values in found.values() for value in values)
+    ax.set_ylim(0, 1.5 * highest or 1)  # with room for the legend
     ax.legend(frameon=False, loc="upper left", fontsize=11)
 
 
@@ -197,8 +198,8 @@ def animate(runs: dict[str, Run], images: np.ndarray, path: Path, title: str) ->
     """The inputs of all units of each layer, frame by frame, over the sigmoid; the first frame stays as a ghost."""
     frames = frames_of(list(runs.values()), images)
     inputs = {name: [sigmoid_inputs(*2 * [run.kept[step]], images) for step in frames] for name, run in runs.items()}
-    edge = max(np.percentile(np.abs(u), 99) for every in inputs.values() for us in every for u in us)
-    bins = np.linspace(-edge, edge, 65)
+    edge = np.ceil(max(np.percentile(np.abs(u), 97) for every in inputs.values() for us in every for u in us))
+    bins = np.arange(-edge, edge + 0.1, 0.2)
     middle = (bins[1:] + bins[:-1]) / 2
     figure, axes = plt.subplots(3, 2, figsize=(8, 6.4), sharex=True, sharey=True, layout="constrained")
     heading = figure.suptitle(" \n ", fontsize=15)
