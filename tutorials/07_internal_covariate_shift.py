@@ -226,6 +226,7 @@ short = min(args.steps, shift.LONGEST_TRIAL)
 for candidate in until_ctrl_c([] if stopped else shift.SETTINGS):
     for name in NAMES:
         tried[name][candidate] = shift.try_out(data, name == "with BN", candidate, short, args.batch_size, args.seed)
+print(f"{len(tried['with BN'])} of {len(shift.SETTINGS)} settings tried, of each network")
 stopped_late = not stopped and len(tried["with BN"]) < len(shift.SETTINGS)
 trained = {None: runs}
 if not (stopped or stopped_late):
@@ -297,7 +298,7 @@ if args.seeds:
 
 # %%
 if stopped or stopped_late:
-    ended_early(LESSON, step if stopped else len(tried["with BN"]), args.steps if stopped else len(shift.SETTINGS))
+    ended_early(LESSON, step, args.steps)
 else:
     moved, steps, restless = found["shift"], found["steps"], found["step to step"]
     both = {what: np.array([moved[f"{what}, layer {layer}"] for layer in (1, 2, 3)]) for what in causes["with BN"]}
