@@ -367,7 +367,7 @@ def test_all_units_a_dozen_or_one_are_drawn(page):
 def test_the_networks_can_be_shown_at_the_same_accuracy(page):
     page.open("#frame=5")
     page.choose("#by", "accuracy")
-    heads = page.run("return [...document.querySelectorAll('#networks h2')].map((head) => head.textContent)")
+    heads = [page.text(f"#networks h2.{net}") for net in NETS]
     assert heads == ["Without BN, SGD at 0.1: step 50, 60.0 %", "With BN, SGD at 0.1: step 5, 60.0 %"]
     assert page.text("#where") == "Both have reached 60 %"
     page.click("#last")
@@ -392,7 +392,7 @@ def test_a_network_that_never_learns_stays_at_its_best_at_the_same_accuracy(driv
 def test_another_run_is_shown_with_its_rates(page):
     page.open("#frame=7")
     page.choose("#run", "1")
-    heads = page.run("return [...document.querySelectorAll('#networks h2')].map((head) => head.textContent)")
+    heads = [page.text(f"#networks h2.{net}") for net in NETS]
     assert ["at 1:" in heads[0], "at 2:" in heads[1]] == [True, True]
     assert page.state()["run"] == "1"
 
