@@ -67,8 +67,7 @@ print(f"{args.data}: {len(data.x_train):,} training, {len(data.x_val):,} validat
 # ## Two networks
 # Small random Gaussian weights, biases 0. A hidden layer is $z = g(Wu + b)$; with BN it is $z = g(\mathrm{BN}(Wu))$,
 # where BN's $\beta$ takes the place of the bias. Both networks start from the same weights and see the same
-# mini-batches. Everything that we need later is noted after each reading: every step at first, then every 4 % of the
-# way.
+# mini-batches. Everything that we need later is noted at each reading: every step at first, then every 4 % of the way.
 
 # %%
 setting = Setting(SGD, args.lr, args.init_std)
@@ -83,10 +82,8 @@ how_long = predict(
     "number in mind: the last part of the lesson asks what it depends on.",
 )
 
-# %% [markdown]
-# Ctrl-C ends the training early; figure, page and table then show the way up to there.
-
 # %%
+# Ctrl-C ends the training early; figure, page and table then show the way up to there.
 to_read, started = shift.moments(args.steps), time.perf_counter()
 training = batches(data.x_train, data.y_train, args.batch_size, args.steps, args.seed)
 for step, (x, y) in enumerate(until_ctrl_c(training), start=1):
@@ -252,22 +249,25 @@ if not (stopped or stopped_late):
 found = shift.numbers(trained, probe, data, args.batch_size)
 settings = ("data", "steps", "batch_size", "lr", "init_std")
 as_usual = all(getattr(args, name) == options.get_default(name) for name in settings)
-title = "Internal covariate shift: the same network without and with batch normalization (BN)"
+which = {"digits": "the digits", "mnist": "MNIST"}[args.data]
+title = f"Internal covariate shift on {which}: the same network without and with batch normalization (BN)"
 title += f"\nstopped after step {step:,} of {args.steps:,}" if stopped else ""
 seeds = shift.FIVE_SEEDS if as_usual else None
 path = save(shift_figures.figure_of(runs, probe, tried, found, seeds, title), args, LESSON)
-titles = {None: "the lesson's rate", SGD: "each network at its own best rate", Adam: "Adam, each at its own best rate"}
 page_runs = [
-    {"title": titles[way], "note": "; ".join(f"{name}: {run.setting}" for name, run in pair.items())}
-    | {"plain": pair["without BN"], "bn": pair["with BN"]}
+    {
+        "title": shift.WAYS[way],
+        "note": "; ".join(f"{name}: {run.setting}" for name, run in pair.items()) if way else str(setting),
+        "plain": pair["without BN"],
+        "bn": pair["with BN"],
+    }
     for way, pair in trained.items()
 ]
 meta = {name: getattr(args, name) for name in ("data", "steps", "batch_size", "seed")}
 page = write_page(shift.page_data(page_runs, data, probe, meta), args.out / f"{LESSON}.html")
 print(f"The figure: {path}\nThe page, for a browser: {page}")
 if args.gif:
-    gif = shift_figures.animate(runs, probe, args.out / f"{LESSON}.gif", f"{args.data}, {setting}")
-    print(f"The animation: {gif}")
+    print("The animation:", shift_figures.animate(runs, probe, args.out / f"{LESSON}.gif", f"{which}, {setting}"))
 
 # %% [markdown]
 # ## What was measured
