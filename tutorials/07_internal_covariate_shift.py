@@ -302,7 +302,7 @@ if stopped or stopped_late:
 else:
     moved, steps, restless = found["shift"], found["steps"], found["step to step"]
     both = {what: np.array([moved[f"{what}, layer {layer}"] for layer in (1, 2, 3)]) for what in causes["with BN"]}
-    leads = [row[2] for row in steps.values()]
+    leads, n = [row[2] for row in steps.values()], len(data.x_test)
     if as_usual:
         how_long.confirm(2000 < steps["the lesson's setting"][0] < 8000)
         images_stand_still.confirm(both["everything"][0].min() > 0.05)
@@ -322,9 +322,9 @@ else:
         "but not that of layer 3's shape": shape["with BN"][2] > shape["without BN"][2] / 2,
         "from step to step, a mini-batch's statistics move the inputs 5 times as far as the probe's":
             restless["with BN, batch"][0] > 5 * restless["with BN, probe"][0],
-        f"BN reaches 90 % of {len(data.x_test):,} test images in at most a fifth of the steps in this setting": leads[0] >= 5,
+        f"in this setting, BN reaches 90 % of {n:,} test images in at most a fifth of the steps": leads[0] >= 5,
         "with each at its own best, its lead is at most a fifth of that": leads[1] <= leads[0] / 5,
         "with Adam it is smaller still, and a lead": 1 < leads[2] < leads[1],
-        f"BN ends no more than 1 point of accuracy below, on {len(data.x_test):,} test images": bn.accuracies[-1] >= plain.accuracies[-1] - 0.01,
+        f"BN ends no more than 1 point below, on {n:,} test images": bn.accuracies[-1] >= plain.accuracies[-1] - 0.01,
     }  # fmt: skip
     check(claims, strict=as_usual)
