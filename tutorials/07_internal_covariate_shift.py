@@ -8,7 +8,7 @@
 #
 # The experiment is that of section 4.1 of S. Ioffe and C. Szegedy, *Batch Normalization: Accelerating Deep Network
 # Training by Reducing Internal Covariate Shift* ([arXiv 1502.03167](https://arxiv.org/abs/1502.03167)). Run it as a
-# script, `python tutorials/07_internal_covariate_shift.py`, or cell by cell.
+# script, `python tutorials/07_internal_covariate_shift.py`, or cell by cell. Answers to questions are for its defaults.
 
 # %%
 from tutorials.lesson import (  # before NumPy: see tutorials/__init__.py
