@@ -482,7 +482,7 @@ def frames_of(runs: Sequence[Run], images: np.ndarray, count: int = 60) -> list[
     return [steps[i] for i in np.unique(nearest)]
 
 
-PAGE_LEVELS = (5, 25, 50, 75, 95)
+PAGE_LEVELS = (5, 15, 30, 50, 70, 85, 95)
 BINS = 48
 UNITS = np.arange(4, 100, 8)  # the dozen of each layer whose densities the page shows
 SHOWN = 200  # probe images, of which the page may show one
@@ -507,7 +507,7 @@ def page_data(runs: Sequence[dict], data: Split, images: np.ndarray, meta: dict)
         LAYER = {"shift": [frame], mean distance of 19 percentiles from the first frame's, in the mean over all units,
                  "edges": [low, high] of the bins; what lies outside is not counted; one pair for a run,
                  "all": PACKED (bin, frame), density of all units together,
-                 "dozen": PACKED (12, bin, frame), density of each of "dozen_units", a list of their numbers,
+                 "dozen_units": the numbers of the dozen units that the page shows together,
                  "pooled": PACKED (level, frame), percentiles of all units together,
                  "units": PACKED (level, unit, frame), percentiles of each unit, held within 1.5 times the edges,
                  "low", "high": [unit][4], only in "everything|probe": the images of a unit's lowest and highest
@@ -593,7 +593,6 @@ def _view(inputs: Sequence[Sequence[np.ndarray]], edge: float) -> list[dict]:
                 "shift": _short(shift[:, i]),
                 "edges": [-edge, edge],
                 "all": _packed([_density(u, edge) for u in frames], 0.002),
-                "dozen": _packed([[_density(u[:, unit], edge) for unit in UNITS] for u in frames], 0.1),
                 "dozen_units": UNITS.tolist(),
                 "pooled": _packed(pooled, 0.01),
                 "units": _packed(shown[:, i], edge / 64),
