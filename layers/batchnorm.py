@@ -29,7 +29,8 @@ from .module import Module, Parameter, Sequential
 if TYPE_CHECKING:
     from numpy.typing import DTypeLike
 
-M = TypeVar("M", bound=Module)
+    M = TypeVar("M", bound=Module)
+
 Running = tuple[np.ndarray, np.ndarray] | tuple[()]
 
 SIX_LINES = """the six lines of the paper's section 3
@@ -112,7 +113,7 @@ def _channel_axes(x: np.ndarray, channels_last: bool) -> tuple[tuple[int, ...], 
     """All axes but the channel's; the shape in which a value for each channel broadcasts; how many values each has."""
     channel = x.ndim - 1 if channels_last else 1
     axes = tuple(axis for axis in range(x.ndim) if axis != channel)
-    shape = tuple(-1 if axis == channel else 1 for axis in range(x.ndim))
+    shape = tuple(n if axis == channel else 1 for axis, n in enumerate(x.shape))
     return axes, shape, x.size // x.shape[channel]
 
 

@@ -20,8 +20,8 @@ if TYPE_CHECKING:
 
     from numpy.typing import ArrayLike, DTypeLike
 
+    M = TypeVar("M", bound="Module")
 
-M = TypeVar("M", bound="Module")
 
 _CONTAINERS = (list, tuple, set, frozenset, dict, deque)
 

@@ -3,11 +3,12 @@
 from __future__ import annotations
 
 from inspect import isasyncgenfunction, iscoroutinefunction, isgeneratorfunction
-from typing import Any, TypeVar
+from typing import TYPE_CHECKING, Any, TypeVar
 
 import numpy as np
 
-F = TypeVar("F")
+if TYPE_CHECKING:
+    F = TypeVar("F")
 
 
 def used_tape(label: str) -> RuntimeError:
