@@ -278,15 +278,15 @@ print("convolutions, batches of 2:", ", ".join(f"{name} {text(values)}" for name
 positions.confirm(np.mean(pixels["BN"]) > 0.75)
 
 # %% [markdown]
-# With sets of 128 numbers, BN does as well as any other on 2 images.
+# Five seeds: BN 90.6% (88.2% to 92.7%), IN 90.5% (87.3% to 94.4%), without 86.5%, GN 82.6%, LN 82.3%.
 #
 # ## The figure
 
 # %%
 COLOURS = {"without": WITHOUT, "BN": WITH, "LN": GREEN, "GN": ORANGE, "IN": PINK, "ghosts": SKY}
 SETS = {
-    "BN: one of a channel": [*range(4)] * 4, "LN: one of an image": np.repeat(range(4), 4),
-    "IN: one of a channel of an image": range(16), "GN: one of 2 channels of an image": np.repeat(range(8), 2),
+    "BN: a set is a channel": [*range(4)] * 4, "LN: an image": np.repeat(range(4), 4),
+    "IN: a channel of an image": range(16), "GN: 2 channels of an image": np.repeat(range(8), 2),
 }  # fmt: skip
 groups = {where: {name: value for (name, w), value in mean.items() if w == where} for where in STREAMS}
 groups["convolutions, batches of 2"] = {name: np.mean(values) for name, values in pixels.items()}
@@ -304,7 +304,7 @@ for group in groups.values():
     ax.bar_label(bars, [f"{name}\n{100 * value:.0f}" for name, value in group.items()])
     ticks, place = [*ticks, places.mean()], places[-1] + 1.7
 ax.set_xticks(ticks, groups)
-ax.set(ylim=(0, 115), ylabel="test accuracy (%)", title="Only fully connected BN needs large and mixed batches")
+ax.set(ylim=(0, 115), ylabel="test accuracy (%)", title="BN needs sets of more than 2 numbers, of several classes")
 print(f"\nThe figure: {save(figure, args, '12_relatives')}")
 
 # %% [markdown]
