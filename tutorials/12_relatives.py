@@ -225,9 +225,9 @@ for bias in (None, first_layer.bias):
 print(f"LN(Wu) changes by at most {change[0]:.4f}, LN(Wu + b) by {change[1]:.2f}; layers after folding: {layers_left}")
 
 # %% [markdown]
-# Two costs. The brightness is lost at the first LN if no bias comes before it, and with it all that depends on it, as
-# in lesson 11's enlarging. A bias before BN is cancelled and useless; a bias before LN is not: keep it. And the BN of
-# evaluation is a fixed multiply-add that folds into the Linear before it (lesson 8); LN must see each image first.
+# Two costs. The brightness is lost at the first LN if no bias comes before it, and tasks such as lesson 11's enlarging
+# need it. A bias before BN is cancelled and useless; a bias before LN is not: keep it. And the BN of evaluation is a
+# fixed multiply-add that folds into the Linear before it (lesson 8); LN must see each image first.
 #
 # ## After a convolution
 # A 3 x 3 convolution is a sum of nine shifted Linear: a pixel of the result sees nine of the image. BN's statistics run
