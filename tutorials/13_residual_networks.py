@@ -133,7 +133,7 @@ table(
 )  # fmt: skip
 right = {key: np.mean(trial.accuracy) for key, trial in trials.items()}
 trained = [right[kind, 20] > 0.9 for kind in KINDS]
-which.confirm(trained == [False, True, True])
+which.confirm([trained == network for network in ([True] * 3, [False, True, False], [False, True, True])])
 
 # %% [markdown]
 # Small branches are enough to train 20 blocks, and the accuracies are the same. What BN does beyond that is speed: it

@@ -40,24 +40,24 @@ class Question:
         return reply == self.right if self.within is None else abs(reply - self.right) <= self.within
 
     def confirm(self, measured: float | Sequence[bool]) -> None:
-        """Hold the answer to what the lesson measured: the number; or, for each choice, whether it is so.
+        """Hold the answer to what the lesson measured: the number; or the choice, by index or by all truths.
 
         ``confirm([steps < 50, 50 <= steps < 500, steps >= 500])``: one must be true, and be the right one. (One truth,
         whether "the answer" is right, would tell nothing of a wrong key.)
 
         Raises:
             AssertionError: if that isn't the answer that the lesson gives.
-            TypeError: not a number, or not a truth for each choice.
+            TypeError: not a number; for choices, one truth, or not as many as choices.
         """
-        if self.choices:
-            if np.ndim(measured) != 1 or np.size(measured) != len(self.choices):
-                raise TypeError(
-                    f"confirm: {self.text!r} needs a list of {len(self.choices)} truths, one for each choice"
-                )
+        one_truth = isinstance(measured, (bool, np.bool))
+        if self.choices and np.ndim(measured):
+            if np.shape(measured) != (len(self.choices),):
+                raise TypeError(f"confirm: {self.text!r} needs {len(self.choices)} truths, one for each choice")
             fits = [int(i) for i in np.flatnonzero(measured)] == [self.right]
+        elif one_truth or np.ndim(measured):
+            wanted = "an index, or a list of truths, one for each choice" if self.choices else "the number measured"
+            raise TypeError(f"confirm: {self.text!r} needs {wanted}, got {measured!r}")
         else:
-            if isinstance(measured, (bool, np.bool)) or np.ndim(measured):
-                raise TypeError(f"confirm: {self.text!r} needs the number that was measured, got {measured!r}")
             fits = self.is_right(float(measured))  # type: ignore[arg-type]
         if not fits:
             raise AssertionError(f"the answer to {self.text!r} is {self.answer}, but the lesson measured {measured}")

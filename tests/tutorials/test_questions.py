@@ -32,14 +32,14 @@ def test_a_number_is_shown_with_its_tolerance(capsys):
     assert "Answer: 90 (within 2). It boils soon." in capsys.readouterr().out
 
 
-@pytest.mark.parametrize("measured", [[False, True], (False, np.True_), np.array([False, True])])
+@pytest.mark.parametrize("measured", [[False, True], (False, np.True_), np.array([False, True]), 1, np.int64(1)])
 def test_a_choice_is_confirmed_by_what_is_so_and_what_is_not(measured):
     question = ask_a_choice()
     question.confirm(measured)
     assert question.confirmed
 
 
-@pytest.mark.parametrize("measured", [[True, False], [False, False], [True, True]])
+@pytest.mark.parametrize("measured", [[True, False], [False, False], [True, True], 0, 2])
 def test_a_wrong_key_fails_the_lesson(measured):
     question = ask_a_choice()
     with pytest.raises(AssertionError, match=r"How many legs\?.*b\) eight.*measured"):
@@ -47,15 +47,15 @@ def test_a_wrong_key_fails_the_lesson(measured):
     assert not question.confirmed
 
 
-@pytest.mark.parametrize("measured", [True, 1, [True], [False, True, False], [[False, True]]])
+@pytest.mark.parametrize("measured", [True, np.True_, [True], [False, True, False], [[False, True]]])
 def test_a_choice_is_not_confirmed_by_less_than_a_truth_for_each(measured):
-    with pytest.raises(TypeError, match="list of 2 truths, one for each choice"):
+    with pytest.raises(TypeError, match="truths, one for each choice"):
         ask_a_choice().confirm(measured)
 
 
 @pytest.mark.parametrize("measured", [True, np.False_, [90.0]])
 def test_a_number_is_not_confirmed_by_something_else(measured):
-    with pytest.raises(TypeError, match="the number that was measured"):
+    with pytest.raises(TypeError, match="the number measured"):
         ask_a_number().confirm(measured)
 
 
