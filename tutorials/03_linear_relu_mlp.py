@@ -148,7 +148,7 @@ print(f"right, mean and range of five: straight line {mean_and_range(lines)}; ML
 deaths = predict(
     "Of the 128 hidden units fewer than 15 are dead at a learning rate of 0.3. And at 2, after 300 steps?",
     ["about as many", "about 30", "about half of them", "all"], right=2,
-    because="Each long step may throw a few more units on their flat side, and those of the first layer never return.",
+    because="Each long step may move a few more units to their flat side, and those of the first layer never return.",
 )  # fmt: skip
 blame = predict(
     "At 1, about a fifth of the units die, and some accuracy is lost. Go on with small steps, the dead units left as "
@@ -279,7 +279,7 @@ def draw_trials(ax) -> None:
                     label=moment if i == 0 else None)  # fmt: skip
     ax.set_xticks(range(3), [f"rate {rate:g}\n{np.mean(dead[rate]):.0f} of 128 units dead" for rate in RATES])
     ax.set(ylabel="test accuracy (%), five networks", ylim=(20, 103))
-    ax.set_title("e  Long steps kill units; only at 2 are the dead to blame", loc="left")
+    ax.set_title("e  Long steps make units dead; that matters at a rate of 2 only", loc="left")
     ax.legend(frameon=False, loc="lower left")
 
 
