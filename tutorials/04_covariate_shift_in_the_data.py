@@ -51,9 +51,9 @@ rng = np.random.default_rng(args.seed)
 
 # %%
 many = predict(
-    "The normalized data take 1 or 2 steps until 99 % of the way down is done, in loss. And the raw data?",
+    "The normalized data take fewer than 5 steps until 99 % of the way down is done, in loss. And the raw data?",
     ["about 10", "about 100", "about 1,000"], right=2,
-    because="The steps grow like the condition number: about 1,000 for the raw data, and below 3 normalized.",
+    because="The steps grow like the condition number: about 1,000 for the raw data, a few for the normalized.",
 )  # fmt: skip
 which = predict(
     "Which half of normalizing is it, with these data (mean 5, standard deviation 1.4)?",
