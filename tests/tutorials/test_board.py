@@ -13,7 +13,7 @@ import pytest
 from run_lesson import TIMEOUT
 
 from tutorials.exercises.__main__ import feedback, status
-from tutorials.exercises.checks import run
+from tutorials.exercises.checks import run, sandbox
 from tutorials.exercises.checks.framework import Verdict
 from tutorials.exercises.checks.run import FOLDER, check_file, exercises, points
 
@@ -162,17 +162,27 @@ def test_a_file_that_cannot_be_used_is_told(tmp_path, text, told):
     assert told in check_file(EXERCISES[10], tmp_path)[0].text
 
 
-def test_a_file_that_hangs_costs_two_time_limits_and_no_more(tmp_path, monkeypatch):
+def test_a_file_that_hangs_costs_one_time_limit_and_no_more(tmp_path, monkeypatch):
     (tmp_path / EXERCISES[10].file).write_text("while True: pass\n", encoding="utf-8")
     exercise = type(EXERCISES[10])(10, EXERCISES[10].file, "", EXERCISES[10].tasks, seconds=1)
-    started, start = [], run.in_a_process
-    monkeypatch.setattr(run, "in_a_process", lambda *arguments: started.append(True) or start(*arguments))
+    started, start = [], sandbox.Sandbox.open
+    monkeypatch.setattr(sandbox.Sandbox, "open", lambda *arguments: started.append(True) or start(*arguments))
     assert {verdict.status for verdict in check_file(exercise, tmp_path)} == {"wrong"}
-    assert len(started) == 2  # one process for each function would be more
+    assert len(started) == 1  # one process for each function would be more
+
+
+def test_functions_without_an_end_share_a_budget(tmp_path, monkeypatch):
+    monkeypatch.setattr(run, "BUDGET", 4)
+    text = "".join(f"def {task.function}(*_):\n    while True: pass\n" for task in EXERCISES[10].tasks)
+    (tmp_path / EXERCISES[10].file).write_text(text, encoding="utf-8")
+    exercise = type(EXERCISES[10])(10, EXERCISES[10].file, "", EXERCISES[10].tasks, seconds=2)
+    texts = [verdict.text for verdict in check_file(exercise, tmp_path)]
+    assert "No answer after 2 seconds" in texts[0]
+    assert all("No answer after 1 seconds" in text for text in texts[1:])
 
 
 def test_a_function_that_waits_for_ever_is_found_by_the_clock(tmp_path, monkeypatch):
-    monkeypatch.setattr(run, "PATIENCE", 1)
+    monkeypatch.setattr(sandbox, "PATIENCE", 1)
     body = "    import time; time.sleep(1e6)"
     found = judge(tmp_path, 10, ("    return d_y * gamma", body), seconds=1)
     assert "No answer after 1 seconds" in found["step_1_d_x_hat"].text
@@ -227,7 +237,7 @@ def test_the_library_with_one_value_changed_earns_nothing(tmp_path):
             LIBRARY.replace("return theirs(d_y, x, gamma, eps)", "return theirs(d_y, x, gamma, eps) | {'d_var': x[0]}")
         )
     found = {verdict.function: verdict for verdict in check_file(EXERCISES[10], tmp_path)}
-    assert (found["batch_norm_backward"].status, found["batch_norm_backward"].share) == ("wrong", 0)
+    assert (found["batch_norm_backward"].status, found["batch_norm_backward"].share) == ("library", 0)
 
 
 def test_a_function_that_calls_one_not_yet_written_says_so(tmp_path):
