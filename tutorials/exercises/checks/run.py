@@ -71,6 +71,10 @@ class Checker:
         return self
 
     def __exit__(self, *_: object) -> None:
+        self.close()
+
+    def close(self) -> None:
+        """End all processes."""
         for sandbox in self.sandboxes:
             sandbox.close()
 
@@ -101,7 +105,7 @@ class Checker:
             if not started:
                 verdict.text = ""
             first = [name for name in task.after if name not in right]
-            if verdict.status == "wrong" and first:
+            if verdict.status == "wrong" and first and verdict.text != found[0].text:
                 before = f"{first[0]} isn't right yet. Finish it first: this may come from there."
                 verdict.text = f"{before}\n{verdict.text}"
             if verdict.status in ("right", "wrong") and instead:

@@ -77,10 +77,13 @@ class Sandbox:
         self.process: subprocess.Popen | None = None
         self.control: socket.socket | None = None
         self.protection: dict[str, bool] = {}
+        self.closed = False
 
     def open(self, seconds: float) -> Student:
         """A new process, which may use so many seconds of processor time in all."""
         settings = {**places(), "seconds": seconds, "longest": LONGEST}
+        if self.closed:
+            raise RuntimeError("this sandbox is closed")
         if not FORKS:
             return self.open_here(settings)
         if self.control is None:
@@ -157,6 +160,8 @@ class Sandbox:
         self.process = self.control = None
 
     def close(self) -> None:
+        """End all processes, and delete the files."""
+        self.closed = True
         self.kill()
         shutil.rmtree(self.folder, ignore_errors=True)
 

@@ -261,7 +261,8 @@ def answer(connection: socket.socket, apart: bool) -> None:
         for number in (0, 1, 2):
             os.dup2(nothing.fileno(), number)
     if hasattr(os, "setsid"):
-        os.setsid()
+        with contextlib.suppress(OSError):  # the first of its session already
+            os.setsid()
         cage.end_with_parent()
         cage.limit(SETTINGS["seconds"])
         cage.give_up_rights(SETTINGS["readable"], apart)
