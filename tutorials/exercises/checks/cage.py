@@ -29,7 +29,8 @@ NOBODY = 65534
 
 NEW_USER, NEW_PID, NEW_NET, NEW_IPC, NEW_MOUNTS = 0x10000000, 0x20000000, 0x40000000, 0x08000000, 0x00020000
 PRIVATE, RECURSIVE, NO_SETUID, NO_DEVICES = 1 << 18, 1 << 14, 2, 4
-PARENT_DIES, DUMPABLE, NO_NEW_PRIVILEGES = 1, 4, 38  # of prctl
+PARENT_DIES, DUMPABLE, KEEP_RIGHTS, NO_NEW_PRIVILEGES = 1, 4, 8, 38  # of prctl
+READ_ALL = 1 << 2  # the capability to read every file that isn't hidden
 
 
 def libc() -> ctypes.CDLL:
@@ -104,22 +105,23 @@ def limit_next(seconds: float) -> None:
         resource.setrlimit(resource.RLIMIT_CPU, (min(end, hard) if hard >= 0 else end, hard))
 
 
-def give_up_rights(readable: Iterable[str], apart: bool) -> None:
-    """Nobody's rights instead of root's, where nobody could still read Python; no capabilities in any case."""
+def give_up_rights(apart: bool, hidden: bool) -> None:
+    """No rights but those of an ordinary user.
+
+    Root becomes nobody, where other files are hidden: of its rights it needs that to read Python, wherever that is.
+    """
     if sys.platform != "linux":
         return
-    if os.getuid() == 0:
+    keep = 0
+    if os.getuid() == 0 and hidden:
+        libc().prctl(KEEP_RIGHTS, 1, 0, 0, 0)
         os.setgroups([])
         os.setresgid(NOBODY, NOBODY, NOBODY)
-        os.setresuid(-1, NOBODY, -1)
-        if all(os.access(path, os.R_OK | os.X_OK, effective_ids=True) for path in readable):
-            os.setresuid(NOBODY, NOBODY, NOBODY)
-        else:
-            os.setresuid(-1, 0, -1)
+        os.setresuid(NOBODY, NOBODY, NOBODY)
+        keep = READ_ALL
     if apart:  # elsewhere, this counts all processes of the user
         lower("NPROC", PROCESSES)
-    libc().prctl(NO_NEW_PRIVILEGES, 1, 0, 0, 0)
-    libc().capset(struct.pack("Ii", 0x20080522, 0), bytes(24))
+    libc().capset(struct.pack("Ii", 0x20080522, 0), struct.pack("6I", keep, keep, 0, 0, 0, 0))
 
 
 # Landlock: from now on, this process and its children see no files but these. The kernel's documentation is
@@ -155,6 +157,7 @@ def hide(readable: Iterable[str], lists: Iterable[str], writable: Iterable[str])
                 allowed = rights if os.path.isdir(path) else rights & ON_FILES
                 call.syscall(ADD, ruleset, 1, struct.pack("=Qi", allowed & handled, place), 0)
                 os.close(place)
+    call.prctl(NO_NEW_PRIVILEGES, 1, 0, 0, 0)
     done = call.syscall(ENFORCE, ruleset, 0) == 0
     os.close(ruleset)
     return done

@@ -263,10 +263,11 @@ def answer(connection: socket.socket, apart: bool) -> None:
     if hasattr(os, "setsid"):
         with contextlib.suppress(OSError):  # the first of its session already
             os.setsid()
-        cage.end_with_parent()
+        readable, writable = [*SETTINGS["readable"], str(FOLDER)], [str(FOLDER / "work"), os.devnull]
         cage.limit(SETTINGS["seconds"])
-        cage.give_up_rights(SETTINGS["readable"], apart)
-        cage.hide([*SETTINGS["readable"], str(FOLDER)], SETTINGS["lists"], [str(FOLDER / "work"), os.devnull])
+        hidden = cage.hide(readable, SETTINGS["lists"], writable)
+        cage.give_up_rights(apart, hidden)
+        cage.end_with_parent()
     os.chdir(FOLDER / "work")
     sys.stderr = sys.stdout
     sys.path.remove(str(FOLDER))
