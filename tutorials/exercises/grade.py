@@ -11,6 +11,7 @@ from __future__ import annotations
 import argparse
 import contextlib
 import csv
+import functools
 import hashlib
 import json
 import multiprocessing
@@ -66,11 +67,19 @@ def score(graded: dict[str, Any], worth: dict[tuple[int, str], float]) -> dict[s
     return graded | totals
 
 
+def results_in(folder: Path) -> list[dict[str, Any]]:
+    """All results of a folder that ``grade`` has written, with today's points, by the students' names."""
+    found = [json.loads(path.read_text(encoding="utf-8")) for path in folder.glob("*.json")]
+    worth = points()
+    return sorted((score(graded, worth) for graded in found), key=lambda graded: graded["student"])
+
+
 def fingerprint(submission: Submission, seed: int) -> str:
     """Different if the student's files, the checks or the random inputs are."""
     return hashlib.sha256(f"{submission.fingerprint()} {checks()} {seed}".encode()).hexdigest()
 
 
+@functools.cache
 def checks() -> str:
     """Which version of the checks this is."""
     texts = [path.read_bytes() for path in sorted((FOLDER / "checks").glob("*.py"))]
@@ -237,11 +246,12 @@ def main() -> None:
     if not args.submissions.is_dir():
         parser.error(f"there is no folder {args.submissions}")
     handed_out = {exercise.file: (FOLDER / exercise.file).read_bytes() for exercise in exercises()}
-    submissions = Finder(handed_out).submissions(args.submissions)
+    folder = args.csv.with_name(f"{args.csv.stem}-results")
+    entries = [entry for entry in os.scandir(args.submissions) if Path(entry).resolve() != folder.resolve()]
+    submissions = Finder(handed_out).submissions(entries)
     if not submissions:
         parser.error(f"{args.submissions} holds no submissions: a folder or a zip file for each student is expected")
     sys.stdout.reconfigure(errors="replace")
-    folder = args.csv.with_name(f"{args.csv.stem}-results")
     folder.mkdir(parents=True, exist_ok=True)
     run = Run(submissions, chosen_seed(folder, args.seed), folder, max(1, args.jobs))
     print(f"{len(submissions)} submissions, seed {run.seed}", flush=True)

@@ -14,6 +14,7 @@ from dataclasses import dataclass, field
 from pathlib import Path, PurePosixPath
 
 LARGEST = 2**20  # bytes of a file; the longest hand-out has 7,000
+LARGEST_ZIP = 2**28
 MANY = 20_000  # files and folders that are looked at
 SKIPPED = {".git", ".venv", "venv", "node_modules", "site-packages", "__pycache__", "__MACOSX"}
 ZIP_ERRORS = (zipfile.BadZipFile, RuntimeError, NotImplementedError, OSError, EOFError, ValueError, zipfile.zlib.error)
@@ -59,10 +60,10 @@ class Finder:
         self.flat = re.compile(rf"(?P<student>.+?)[_-](?P<file>{names})(-(?P<again>\d+))?\.py", re.DOTALL)
         self.letters = {letters_of(name): name for name in handed_out}
 
-    def submissions(self, folder: Path) -> list[Submission]:
-        """Those in a folder, by the students' names."""
+    def submissions(self, entries: Iterable[os.DirEntry]) -> list[Submission]:
+        """Those that the entries of a folder are, by the students' names."""
         found, flat = [], {}
-        for entry in sorted(os.scandir(folder), key=lambda entry: os.fsencode(entry.name)):
+        for entry in sorted(entries, key=lambda entry: os.fsencode(entry.name)):
             if entry.name.startswith((".", "__MACOSX")) or entry.is_symlink():
                 continue
             name = readable(entry.name)
@@ -188,6 +189,8 @@ def content(path: Path) -> bytes | str:
 def in_zip(path: Path, before: str, of_interest: Callable[[str], bool]) -> Candidates:
     """The files in a zip file. Nothing is unpacked but what is read, and of that a megabyte at most."""
     try:
+        if path.is_symlink() or not path.is_file() or path.stat().st_size > LARGEST_ZIP:
+            raise ValueError("it is a link, no file, or too large")
         with zipfile.ZipFile(path) as archive:
             for info in archive.infolist()[:MANY]:
                 parts = PurePosixPath(info.filename.replace("\\", "/")).parts

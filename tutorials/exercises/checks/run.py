@@ -21,6 +21,7 @@ from .framework import Exercise, Task, Verdict, check
 from .sandbox import OUT_OF_TIME, Ended, Sandbox, Student
 
 FOLDER = Path(__file__).parents[1]  # of the hand-out
+LOADING = 5  # seconds of processor time for what a file does outside of functions
 BUDGET = 40  # seconds that functions without an end may take of all that a student has written; the more of them are
 # gone, the less is left to each
 
@@ -129,12 +130,13 @@ class Checker:
     def in_a_process(self, exercise: Exercise, tasks: list[Task], pieces: dict) -> list[Verdict]:
         """Verdicts on these functions, from one process, as far as that comes."""
         seconds = max(1.0, exercise.seconds * self.left / BUDGET)
+        allowed = min(seconds, LOADING)
         verdicts: list[Verdict] = []
-        loaded = False
+        loaded, begun = False, time.monotonic()
         try:
             student = self.sandbox().open(seconds * (len(tasks) + 1))
-            fault, present = student.load(exercise.file, [task.function for task in tasks], seconds, pieces)
-            loaded = True
+            fault, present = student.load(exercise.file, [task.function for task in tasks], allowed, pieces)
+            loaded, allowed = True, seconds
             for task in tasks:
                 begun = time.monotonic()
                 missing = f"{exercise.file} has no function {task.function}. Was it renamed? It has to keep its name."
@@ -146,9 +148,10 @@ class Checker:
             student.close()
         except Ended as end:
             if end.code == OUT_OF_TIME:
-                self.left = max(0.0, self.left - seconds)
+                self.left = max(0.0, self.left - allowed)
             lost = tasks[len(verdicts) :][: 1 if loaded else None]
-            verdicts += [Verdict(task.function, "wrong", text=ending(end, seconds)) for task in lost]
+            took = round(time.monotonic() - begun, 3)
+            verdicts += [Verdict(task.function, "wrong", text=ending(end, allowed), seconds=took) for task in lost]
         return verdicts
 
     def judge(self, task: Task, student: Student, seconds: float) -> Verdict:

@@ -20,6 +20,8 @@ from functools import cache
 from pathlib import Path
 from typing import Any
 
+import numpy as np
+
 from tutorials.data import load_digits
 
 from . import cage
@@ -31,7 +33,7 @@ HELPERS = {name: (HERE / name).read_bytes() for name in ("cage.py", "wire.py", "
 FORKS = hasattr(os, "fork")
 OUT_OF_TIME = -getattr(signal, "SIGXCPU", 1000)  # exit code of a process that has used up its processor time
 PATIENCE = 5 if hasattr(signal, "SIGXCPU") else 1  # times its seconds by the clock: for what waits, and for Windows
-STARTING = 60  # seconds by the clock
+STARTING = 300  # seconds by the clock, on a machine however busy
 LONGEST = 1800  # seconds by the clock, of a process whose checker is gone
 
 
@@ -48,6 +50,8 @@ def places() -> dict[str, list[str]]:
     """Where a student's process finds Python and its packages, without this project."""
     house = HERE.parents[2]
     sites = [p for p in map(Path, sys.path) if p.name in ("site-packages", "dist-packages") and p.is_dir()]
+    if (numpys := Path(np.__file__).parents[1]) not in sites:
+        sites.append(numpys)
     names = ("tutorials", "layers", "minigrad", "tests")
     hidden = {house / name for name in names} if house in sites else {house}
     python = [Path(sys.base_prefix), Path(sysconfig.get_path("stdlib")), Path(sysconfig.get_path("platstdlib")), *sites]
@@ -81,16 +85,15 @@ class Sandbox:
 
     def open(self, seconds: float) -> Student:
         """A new process, which may use so many seconds of processor time in all."""
-        settings = {**places(), "seconds": seconds, "longest": LONGEST}
         if self.closed:
             raise RuntimeError("this sandbox is closed")
         if not FORKS:
-            return self.open_here(settings)
+            return self.open_here(seconds)
         if self.control is None:
-            self.start(settings)
+            self.start()
         ours, theirs = socket.socketpair()
         try:
-            socket.send_fds(self.control, [b"+"], [theirs.fileno()])
+            socket.send_fds(self.control, [struct.pack("<d", seconds)], [theirs.fileno()])
         except OSError as error:
             ours.close()
             self.kill()
@@ -99,10 +102,10 @@ class Sandbox:
             theirs.close()
         return Student(self, ours)
 
-    def start(self, settings: dict) -> None:
+    def start(self) -> None:
         """The process that forks for each call of ``open``."""
         self.control, theirs = socket.socketpair()
-        self.process = self.popen(settings, theirs)
+        self.process = self.popen({}, theirs)
         theirs.close()
         self.control.settimeout(STARTING)
         hello = b""
@@ -115,15 +118,17 @@ class Sandbox:
             raise RuntimeError(f"a process for students' code can't be started here: {''.join(last)}")
         self.protection = json.loads(hello)
 
-    def open_here(self, settings: dict) -> Student:
+    def open_here(self, seconds: float) -> Student:
         """Where there is no fork: a process for each exercise, which calls back."""
         with socket.create_server(("127.0.0.1", 0)) as server:
             server.settimeout(STARTING)
-            self.process = self.popen(settings | {"port": server.getsockname()[1]}, subprocess.DEVNULL)
+            port = {"port": server.getsockname()[1], "seconds": seconds}
+            self.process = self.popen(port, subprocess.DEVNULL)
             connection, _ = server.accept()
         return Student(self, connection)
 
     def popen(self, settings: dict, stdin: Any) -> subprocess.Popen:
+        settings = {**places(), "longest": LONGEST, **settings}
         keep = {name: os.environ[name] for name in ("SYSTEMROOT", "TEMP", "TMP") if name in os.environ}  # Windows
         work = str(self.folder / "work")
         one = {f"{name}_NUM_THREADS": "1" for name in ("OPENBLAS", "OMP", "MKL", "VECLIB_MAXIMUM")}
@@ -135,13 +140,13 @@ class Sandbox:
                 env=environment, cwd=self.folder, start_new_session=True,
             )  # fmt: skip
 
-    def code(self) -> int | None:
+    def code(self, patience: float) -> int | None:
         """The exit code of the process that was opened last; None if it has to be ended by force."""
         if self.control is None:
             with contextlib.suppress(subprocess.TimeoutExpired):
-                return self.process.wait(2)
+                return self.process.wait(patience)
             return None
-        self.control.settimeout(2)
+        self.control.settimeout(patience)
         with contextlib.suppress(OSError):
             data = self.control.recv(4)
             if len(data) == 4:
@@ -276,7 +281,7 @@ class Student:
 
     def ended(self) -> None:
         """The process has ended by itself."""
-        code = self.sandbox.code()
+        code = self.sandbox.code(10)
         self.alive = False
         self.connection.close()
         if code is None:
@@ -294,7 +299,7 @@ class Student:
         """The process ends when nobody asks it any more; one that doesn't is ended."""
         if self.alive:
             self.connection.close()
-            if self.sandbox.code() is None:
+            if self.sandbox.code(3) is None:
                 self.sandbox.kill()
 
 

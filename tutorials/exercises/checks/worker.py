@@ -36,6 +36,7 @@ import cage  # noqa: E402 - from FOLDER
 import wire  # noqa: E402 - which imports NumPy, so that no fork has to
 
 HOUSE = ("minigrad", "layers", "tutorials")
+SECONDS = struct.Struct("<d")  # of processor time, sent with each socket
 PRINTED = 2000  # characters of what a function prints that are kept
 FUTURE = 0x1FF0000  # of a code's flags: those that its ``from __future__ import`` set
 
@@ -224,13 +225,13 @@ class Worker:
 def fork_for_each(control: socket.socket, apart: bool) -> None:
     """A child for every socket that comes through ``control``; when it ends, nothing of it is left."""
     while True:
-        data, sockets, *_ = socket.recv_fds(control, 1, 1)
+        data, sockets, *_ = socket.recv_fds(control, SECONDS.size, 1)
         if not data:
             return
         child = os.fork()
         if not child:
             control.close()
-            answer(socket.socket(fileno=sockets[0]), apart)
+            answer(socket.socket(fileno=sockets[0]), *SECONDS.unpack(data), apart)
         os.close(sockets[0])
         signal.signal(signal.SIGALRM, lambda *_, child=child: os.kill(child, signal.SIGKILL))
         signal.alarm(SETTINGS["longest"])
@@ -255,7 +256,7 @@ def sweep(child: int, apart: bool) -> None:
                 os.unlink(entry.path)
 
 
-def answer(connection: socket.socket, apart: bool) -> None:
+def answer(connection: socket.socket, seconds: float, apart: bool) -> None:
     """Take the limits on, answer until the socket is closed, and end, whatever threads are left."""
     with open(os.devnull, "r+b", buffering=0) as nothing:
         for number in (0, 1, 2):
@@ -264,7 +265,7 @@ def answer(connection: socket.socket, apart: bool) -> None:
         with contextlib.suppress(OSError):  # the first of its session already
             os.setsid()
         readable, writable = [*SETTINGS["readable"], str(FOLDER)], [str(FOLDER / "work"), os.devnull]
-        cage.limit(SETTINGS["seconds"])
+        cage.limit(seconds)
         hidden = cage.hide(readable, SETTINGS["lists"], writable)
         cage.give_up_rights(apart, hidden)
         cage.end_with_parent()
@@ -287,7 +288,7 @@ def hidden_in_a_child() -> bool:
 
 def main() -> None:
     if "port" in SETTINGS:
-        answer(socket.create_connection(("127.0.0.1", SETTINGS["port"])), False)
+        answer(socket.create_connection(("127.0.0.1", SETTINGS["port"])), SETTINGS["seconds"], False)
     cage.end_with_parent()
     apart = cage.separate()
     if apart and (child := os.fork()):
