@@ -140,6 +140,7 @@ ATTACKS = {
     "returns itself inside itself": ("", "l = []; l.append(l); return l"),
     "returns a function": ("", "return relu"),
     "returns a dict with strange keys": ("", "return {(1, '\\ud800'): x, None: x}"),
+    "returns a dict of 100,000 names": ("", "return {str(n): 0.0 for n in range(10**5)}"),
     "returns a number of 10,000 digits": ("", "return 10**10000"),
     "isn't Python": ("def (:", "pass"),
     "has a null byte in it": ("# \0", "pass"),
@@ -366,6 +367,20 @@ def test_a_wrong_piece_is_given_to_exercise_15_and_this_is_said(tmp_path):
     said = "the right one was used here: linear_backward (exercise 5), batch_norm_forward (exercise 8)."
     assert [(verdict.status, verdict.share) for verdict in found] == [("right", 1)] * 4
     assert all(verdict.text.endswith(said) for verdict in found)
+
+
+@pytest.mark.parametrize("text", ["def (:", "while True: pass", "1 / 0", "batch_norm_backward = 1"])
+def test_a_piece_that_does_not_even_load_is_replaced(text):
+    files = files_in(SOLUTIONS) | {EXERCISES[10].file: text.encode()}
+    with Checker(files) as checker:
+        assert [verdict.share for verdict in checker.check(EXERCISES[15])] == [1] * 4
+
+
+def test_exercise_15_may_take_other_pieces_too():
+    text = (SOLUTIONS / EXERCISES[15].file).read_text(encoding="utf-8")
+    text += "\nassert mine(6, 'relu')(np.ones(1)) == 1\n"
+    with Checker(files_in(SOLUTIONS) | {EXERCISES[15].file: text.encode()}) as checker:
+        assert [verdict.share for verdict in checker.check(EXERCISES[15])] == [1] * 4
 
 
 def test_the_digits_are_read_by_the_checker_and_not_by_the_student(tmp_path):

@@ -182,7 +182,7 @@ def rows(graded: dict[str, Any]) -> Iterator[dict[str, Any]]:
     """A row of the CSV file for each function."""
     for verdict in graded["verdicts"]:
         told = [line for line in verdict["text"].splitlines() if not line.endswith("this may come from there.")]
-        diagnosis = "; ".join(verdict["mistake"]) or "".join(told[:1])
+        diagnosis = "; ".join(verdict["mistake"]) or "".join(told[:1])[:1000]
         values = [verdict[name] for name in COLUMNS[1:-1]]
         yield dict(zip(COLUMNS, [plain(graded["student"]), *values, plain(diagnosis)], strict=True))
 

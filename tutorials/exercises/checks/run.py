@@ -19,6 +19,7 @@ import numpy as np
 
 from .framework import Exercise, Task, Verdict, check
 from .sandbox import OUT_OF_TIME, Ended, Sandbox, Student
+from .wire import CHARACTERS
 
 FOLDER = Path(__file__).parents[1]  # of the hand-out
 LOADING = 5  # seconds of processor time for what a file does outside of functions
@@ -115,17 +116,17 @@ class Checker:
 
     def pieces(self, exercise: Exercise) -> tuple[dict, str]:
         """The functions of earlier exercises that this one is made of, and what is said of those that are replaced."""
-        pieces, instead = {}, []
+        pieces = {}
+        for earlier in self.known.values() if exercise.pieces else ():
+            if earlier.number < exercise.number:
+                right = [verdict.function for verdict in self.check(earlier) if verdict.status == "right"]
+                pieces[earlier.number] = {"file": earlier.file, "right": right, "given": {}}
         for (number, name), given in exercise.pieces.items():
-            piece = pieces.setdefault(number, {"file": self.known[number].file, "right": [], "given": {}})
-            right = {v.function for v in self.check(self.known[number]) if v.status == "right"}
-            piece["right"] = sorted(right | set(piece["given"]) | {name})
-            if name not in right:
-                piece["given"][name] = given
-                instead.append(f"{name} (exercise {number})")
-        if not instead:
-            return pieces, ""
-        return pieces, f"In place of what isn't right yet, the right one was used here: {', '.join(instead)}."
+            if name not in pieces[number]["right"]:
+                pieces[number]["given"][name] = given
+        instead = [f"{name} (exercise {number})" for number, piece in pieces.items() for name in piece["given"]]
+        said = f"In place of what isn't right yet, the right one was used here: {', '.join(instead)}."
+        return pieces, said if instead else ""
 
     def in_a_process(self, exercise: Exercise, tasks: list[Task], pieces: dict) -> list[Verdict]:
         """Verdicts on these functions, from one process, as far as that comes."""
@@ -167,7 +168,7 @@ class Checker:
         except Exception as error:  # whatever a student may have thought of
             text = f"Your function returns what can't be compared: {type(error).__name__}: {error}"
             verdict = Verdict(task.function, "wrong", text=text)
-        verdict.printed = student.printed
+        verdict.printed, verdict.text = student.printed, verdict.text[:CHARACTERS]
         return verdict
 
 

@@ -26,7 +26,7 @@ from tutorials.data import load_digits
 
 from . import cage
 from .framework import Failure
-from .wire import HEAD, LARGEST, Malformed, Wire
+from .wire import CHARACTERS, HEAD, LARGEST, Malformed, Wire
 
 HERE = Path(__file__).parent
 HELPERS = {name: (HERE / name).read_bytes() for name in ("cage.py", "wire.py", "worker.py")}  # as they are now
@@ -188,8 +188,8 @@ class Student:
     def load(self, file: str, functions: Sequence[str], seconds: float, pieces: dict) -> tuple[str, list]:
         """Why the file can't be used, or '', and which of the functions it has.
 
-        ``pieces``: for each exercise of which functions are taken, by its number, its ``file``, the functions that
-        are ``right``, and by name those that are ``given`` in place of the student's.
+        ``pieces``: for each earlier exercise, if this one is made of their functions, by its number: its ``file``,
+        the functions that are ``right``, and by name those that are ``given`` in place of the student's.
         """
         message = ["load", file, list(functions), seconds, pieces, load_digits]
         _, fault, found = self.ask(message, seconds, "loaded", 3)[:3]
@@ -209,7 +209,7 @@ class Student:
         kind, number, printed, *rest = self.ask(["call", self.calls, name, arguments], None, ("result", "failed"), 4)
         if number != self.calls:
             self.give_up("its process answered what it wasn't asked")
-        self.printed = str(printed)
+        self.printed = str(printed)[:CHARACTERS]
         if kind == "failed":
             failure = rest[0] if isinstance(rest[0], dict) else {}
             raise Failure(*(str(failure.get(name, "")) for name in ("message", "where", "unwritten", "library")))

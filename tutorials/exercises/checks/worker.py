@@ -26,6 +26,7 @@ import sys
 import threading
 import traceback
 import types
+from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
@@ -84,20 +85,21 @@ class House(importlib.abc.MetaPathFinder, importlib.abc.Loader):
 
 
 def furnish(pieces: dict, digits: Any) -> None:
-    """What exercise 15 imports of the course: data, and the student's earlier functions (see ``Sandbox.load``)."""
+    """What exercise 15 imports of the course: data, and the student's earlier functions (see ``Student.load``)."""
 
     def load_piece(path: Any) -> Any:
-        of = next((piece for piece in pieces.values() if piece["file"] == Path(path).name), {"given": {}})
-        own = load(Path(path)) if Path(path).exists() else types.SimpleNamespace()
-        return types.SimpleNamespace(**vars(own) | of["given"])
+        (piece,) = (piece for piece in pieces.values() if piece["file"] == Path(path).name)
+        own = vars(load(Path(path))) if piece["right"] else {}  # if none is, the file may not even load
+        return types.SimpleNamespace(**own | piece["given"])
 
-    def right(exercise: Any, *_: Any, **__: Any) -> list:
-        return [types.SimpleNamespace(function=name, status="right") for name in pieces[exercise.number]["right"]]
+    def verdicts(exercise: Any, *_: Any, **__: Any) -> list:
+        piece = pieces[exercise.number]
+        return [types.SimpleNamespace(function=name, status="right") for name in (*piece["right"], *piece["given"])]
 
     listed = [types.SimpleNamespace(number=number, file=piece["file"]) for number, piece in pieces.items()]
     data, run = Room("tutorials.data"), Room("tutorials.exercises.checks.run")
     data.load_digits = digits
-    run.exercises, run.verdicts, run.load = (lambda: listed), right, load_piece
+    run.exercises, run.verdicts, run.load = (lambda: listed), verdicts, load_piece
     sys.modules |= {"tutorials.data": data, "tutorials.exercises.checks.run": run}
 
 
@@ -278,25 +280,33 @@ def answer(connection: socket.socket, seconds: float, apart: bool) -> None:
         os._exit(0)
 
 
-def hidden_in_a_child() -> bool:
-    """Whether files can be hidden here; tried in a child, because it is for good."""
+def works(attempt: Callable[[], bool]) -> bool:
+    """Whether something can be done here; tried in a child, because it is for good."""
     child = os.fork()
     if not child:
-        os._exit(not cage.hide([], [], []))
+        with contextlib.suppress(BaseException):
+            os._exit(not attempt())
+        os._exit(1)
     return os.waitpid(child, 0)[1] == 0
+
+
+def first_process() -> bool:
+    """Whether namespaces of one's own can be entered, and have room for a process."""
+    return cage.separate() and os.waitpid(os.fork() or os._exit(0), 0)[1] == 0
 
 
 def main() -> None:
     if "port" in SETTINGS:
         answer(socket.create_connection(("127.0.0.1", SETTINGS["port"])), SETTINGS["seconds"], False)
     cage.end_with_parent()
-    apart = cage.separate()
+    apart = works(first_process) and cage.separate()
     if apart and (child := os.fork()):
         os._exit(os.waitstatus_to_exitcode(os.waitpid(child, 0)[1]) & 255)
     cage.end_with_parent()
     disk = apart and cage.own_disk(str(FOLDER / "work"))
+    protection = {"apart": apart, "disk": disk, "hidden": works(lambda: cage.hide([], [], []))}
     control = socket.socket(fileno=0)
-    control.sendall(json.dumps({"apart": apart, "disk": disk, "hidden": hidden_in_a_child()}).encode() + b"\n")
+    control.sendall(json.dumps(protection).encode() + b"\n")
     fork_for_each(control, apart)
 
 
