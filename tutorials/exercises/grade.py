@@ -28,6 +28,7 @@ from typing import Any
 
 from .checks import cage
 from .checks.run import FOLDER, Checker, exercises, points
+from .checks.sandbox import protection
 from .submissions import Finder, Submission
 
 COLUMNS = ("student", "exercise", "function", "status", "points", "of", "diagnosis")
@@ -42,11 +43,11 @@ def grade(submission: Submission, seed: int) -> dict[str, Any]:
         for exercise in exercises():
             for verdict in checker.check(exercise):
                 verdicts.append({"exercise": exercise.number, "title": exercise.title, **vars(verdict)})
-        protection = checker.sandboxes[0].protection if checker.sandboxes else {}
-    return result(submission, seed, verdicts, protection)
+        protected = checker.sandboxes[0].protection if checker.sandboxes else {}
+    return result(submission, seed, verdicts, protected)
 
 
-def result(submission: Submission, seed: int, verdicts: list[dict], protection: dict[str, bool]) -> dict[str, Any]:
+def result(submission: Submission, seed: int, verdicts: list[dict], protected: dict[str, bool]) -> dict[str, Any]:
     """What is kept of a submission.
 
     Its ``verdicts`` have exercise, title, function, status, share, text, mistake, printed and seconds; ``score`` adds
@@ -54,7 +55,7 @@ def result(submission: Submission, seed: int, verdicts: list[dict], protection: 
     """
     return {
         "student": submission.student, "seed": seed, "fingerprint": fingerprint(submission, seed),
-        "found": submission.found, "notes": submission.notes, "protection": protection, "verdicts": verdicts,
+        "found": submission.found, "notes": submission.notes, "protection": protected, "verdicts": verdicts,
     }  # fmt: skip
 
 
@@ -205,16 +206,16 @@ def summary(graded: dict[str, Any]) -> str:
     return "\n".join([line, *(f"    {note}" for note in graded["notes"])])
 
 
-def safety(protection: dict[str, bool]) -> str:
+def safety(protected: dict[str, bool]) -> str:
     """What this system doesn't keep students' code from."""
     missing = {
         "apart": "use the network and see other processes",
         "hidden": "read your files",
         "disk": "fill the disk",
     }
-    found = [text for name, text in missing.items() if not protection.get(name)]
+    found = [text for name, text in missing.items() if not protected.get(name)]
     if not found:
-        return "Students' code runs without network, and sees no files but Python's and its own."
+        return "Students' code runs without network, and sees no files but its own and those of the system's programs."
     return f"On this system, students' code can {', '.join(found)}: see 'Strangers' code' in tutorials/INSTRUCTORS.md."
 
 
@@ -254,7 +255,7 @@ def main() -> None:
     sys.stdout.reconfigure(errors="replace")
     folder.mkdir(parents=True, exist_ok=True)
     run = Run(submissions, chosen_seed(folder, args.seed), folder, max(1, args.jobs))
-    print(f"{len(submissions)} submissions, seed {run.seed}", flush=True)
+    print(f"{len(submissions)} submissions, seed {run.seed}\n{safety(protection())}", flush=True)
     with tempfile.TemporaryDirectory(prefix="grading-", ignore_cleanup_errors=True) as scratch:
         tempfile.tempdir = scratch  # nothing of what is ended early stays behind
         Path(scratch).chmod(0o755)
@@ -268,15 +269,12 @@ def main() -> None:
 
 def follow(run: Run) -> list[dict[str, Any]]:
     """Print each result as it comes; Ctrl-C ends it."""
-    worth, graded, begun, fresh, told = points(), [], time.monotonic(), 0, False
+    worth, graded, begun, fresh = points(), [], time.monotonic(), 0
     try:
         for found in run.results():
             graded.append(score(found, worth))
             fresh += bool(run.running)
             progress(len(run.submissions), len(run.submissions), begun, 0)
-            if found["protection"] and not told:
-                told = True
-                print(safety(found["protection"]))
             print(summary(graded[-1]), flush=True)
             progress(len(graded), len(run.submissions), begun, fresh)
     except KeyboardInterrupt:

@@ -28,7 +28,7 @@ from . import cage
 from .framework import Failure
 from .wire import CHARACTERS, HEAD, LARGEST, Malformed, Wire
 
-HERE = Path(__file__).parent
+HERE = Path(__file__).resolve().parent
 HELPERS = {name: (HERE / name).read_bytes() for name in ("cage.py", "wire.py", "worker.py")}  # as they are now
 FORKS = hasattr(os, "fork")
 OUT_OF_TIME = -getattr(signal, "SIGXCPU", 1000)  # exit code of a process that has used up its processor time
@@ -175,6 +175,14 @@ class Sandbox:
 
     def __exit__(self, *_: object) -> None:
         self.close()
+
+
+def protection() -> dict[str, bool]:
+    """What this system keeps students' processes from, found out before there are any."""
+    with Sandbox({}) as sandbox:
+        if FORKS:
+            sandbox.start()
+        return sandbox.protection
 
 
 class Student:
