@@ -91,6 +91,7 @@ ATTACKS = {
     "sends what isn't JSON": (FORGED, f"t = b'[\"result\", nonsense'; {FRAME}"),
     "sends an answer before it is asked": (FORGED, f't = b\'["result", 1, "", ["other", "x"], ["tuple"]]\'; {FRAME}'),
     "sends more verdicts than there are functions": (FORGED, f"t = b'[\"ready\"]'; [{FRAME} for _ in range(99)]"),
+    "sends a million brackets": (FORGED, f"t = b'[' * 10**6; {FRAME}"),
     "sends a length of 2**60": (FORGED, "forge(struct.pack('<QQ', 2**60, 2**60))"),
     "calls a function of the checker that isn't there": (FORGED, f"t = b'[\"callback\", 99, [], []]'; {FRAME}"),
     "replaces np.allclose and Python's own functions": (PATCHED, "pass"),

@@ -136,6 +136,7 @@ class Run:
                 process.join()
 
     def start(self, submission: Submission) -> None:
+        """Begin to grade a submission."""
         process = self.context.Process(target=work, args=(submission, self.seed, self.file(submission)))
         process.start()
         self.running[process.sentinel] = process, submission, time.monotonic()

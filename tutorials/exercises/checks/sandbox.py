@@ -26,7 +26,7 @@ from tutorials.data import load_digits
 
 from . import cage
 from .framework import Failure
-from .wire import CHARACTERS, HEAD, LARGEST, Malformed, Wire
+from .wire import CHARACTERS, HEAD, LARGEST, MOST_JSON, Malformed, Wire
 
 HERE = Path(__file__).resolve().parent
 HELPERS = {name: (HERE / name).read_bytes() for name in ("cage.py", "wire.py", "worker.py")}  # as they are now
@@ -128,6 +128,7 @@ class Sandbox:
         return Student(self, connection)
 
     def popen(self, settings: dict, stdin: Any) -> subprocess.Popen:
+        """Start ``worker.py`` with nothing of this process's but what Windows can't do without."""
         settings = {**places(), "longest": LONGEST, **settings}
         keep = {name: os.environ[name] for name in ("SYSTEMROOT", "TEMP", "TMP") if name in os.environ}  # Windows
         work = str(self.folder / "work")
@@ -209,6 +210,7 @@ class Student:
         self.ask(["task", seconds], seconds, "ready", 1)
 
     def function(self, name: str) -> Remote:
+        """One of the student's functions, to be called from here."""
         return Remote(self, name)
 
     def call(self, name: str, arguments: tuple) -> tuple[Any, tuple]:
@@ -263,7 +265,7 @@ class Student:
     def receive(self) -> Any:
         """The next message."""
         sizes = HEAD.unpack(self.read(HEAD.size))
-        if sum(sizes) > LARGEST:
+        if sizes[0] > MOST_JSON or sum(sizes) > LARGEST:
             self.give_up("its process sent too much")
         try:
             return self.wire.unpack(*map(self.read, sizes))
