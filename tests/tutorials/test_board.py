@@ -1,6 +1,7 @@
 """What students and instructors see: feedback on files as students write them, the board, and the grades."""
 
 import csv
+import os
 import shutil
 import subprocess
 import sys
@@ -13,7 +14,7 @@ import pytest
 from run_lesson import TIMEOUT
 
 from tutorials.exercises.__main__ import feedback, status
-from tutorials.exercises.checks import run
+from tutorials.exercises.checks import run, sandbox
 from tutorials.exercises.checks.framework import Verdict
 from tutorials.exercises.checks.run import FOLDER, check_file, exercises, points
 
@@ -162,17 +163,27 @@ def test_a_file_that_cannot_be_used_is_told(tmp_path, text, told):
     assert told in check_file(EXERCISES[10], tmp_path)[0].text
 
 
-def test_a_file_that_hangs_costs_two_time_limits_and_no_more(tmp_path, monkeypatch):
+def test_a_file_that_hangs_costs_one_time_limit_and_no_more(tmp_path, monkeypatch):
     (tmp_path / EXERCISES[10].file).write_text("while True: pass\n", encoding="utf-8")
     exercise = type(EXERCISES[10])(10, EXERCISES[10].file, "", EXERCISES[10].tasks, seconds=1)
-    started, start = [], run.in_a_process
-    monkeypatch.setattr(run, "in_a_process", lambda *arguments: started.append(True) or start(*arguments))
+    started, start = [], sandbox.Sandbox.open
+    monkeypatch.setattr(sandbox.Sandbox, "open", lambda *arguments: started.append(True) or start(*arguments))
     assert {verdict.status for verdict in check_file(exercise, tmp_path)} == {"wrong"}
-    assert len(started) == 2  # one process for each function would be more
+    assert len(started) == 1  # one process for each function would be more
+
+
+def test_functions_without_an_end_share_a_budget(tmp_path, monkeypatch):
+    monkeypatch.setattr(run, "BUDGET", 2)
+    text = "".join(f"def {task.function}(*_):\n    while True: pass\n" for task in EXERCISES[6].tasks)
+    (tmp_path / EXERCISES[6].file).write_text(text, encoding="utf-8")
+    exercise = type(EXERCISES[6])(6, EXERCISES[6].file, "", EXERCISES[6].tasks, seconds=2)
+    relu, relu_backward = check_file(exercise, tmp_path)
+    assert "No answer after 2 seconds" in relu.text
+    assert "No answer after 1 seconds" in relu_backward.text
 
 
 def test_a_function_that_waits_for_ever_is_found_by_the_clock(tmp_path, monkeypatch):
-    monkeypatch.setattr(run, "PATIENCE", 1)
+    monkeypatch.setattr(sandbox, "PATIENCE", 1)
     body = "    import time; time.sleep(1e6)"
     found = judge(tmp_path, 10, ("    return d_y * gamma", body), seconds=1)
     assert "No answer after 1 seconds" in found["step_1_d_x_hat"].text
@@ -227,7 +238,7 @@ def test_the_library_with_one_value_changed_earns_nothing(tmp_path):
             LIBRARY.replace("return theirs(d_y, x, gamma, eps)", "return theirs(d_y, x, gamma, eps) | {'d_var': x[0]}")
         )
     found = {verdict.function: verdict for verdict in check_file(EXERCISES[10], tmp_path)}
-    assert (found["batch_norm_backward"].status, found["batch_norm_backward"].share) == ("wrong", 0)
+    assert (found["batch_norm_backward"].status, found["batch_norm_backward"].share) == ("library", 0)
 
 
 def test_a_function_that_calls_one_not_yet_written_says_so(tmp_path):
@@ -262,10 +273,69 @@ def test_the_board_shows_all_exercises_and_feedback_on_the_first_open_one(tmp_pa
     shutil.copytree(SOLUTIONS, tmp_path / "mine")
     judge(tmp_path / "mine", 11, ("return", "return -1 *"))
     arguments, options = command("tutorials.exercises", "--folder", "mine", folder=tmp_path)
-    printed = subprocess.run(arguments, capture_output=True, check=True, timeout=TIMEOUT, **options).stdout
-    assert printed.count(" done ") == len(EXERCISES) - 1
-    assert "Exercise 11" in printed
-    assert "batch_norm_d_x: wrong" in printed
+    finished = subprocess.run(arguments, capture_output=True, timeout=TIMEOUT, **options)
+    assert finished.returncode == 1
+    assert finished.stdout.count(" done ") == len(EXERCISES) - 1
+    assert "Exercise 11" in finished.stdout
+    assert "batch_norm_d_x: wrong" in finished.stdout
+
+
+@pytest.mark.parametrize(
+    ("text", "options", "code"),
+    [("def relu(x): return x", [], 1), ("def relu(x): return x", ["--no-fail"], 0), ("nonsense", [], 1), (None, [], 0)],
+    ids=["wrong", "no fail", "no Python", "not started"],
+)
+def test_the_board_fails_if_something_that_was_tried_is_wrong(tmp_path, text, options, code):
+    if text:
+        (tmp_path / EXERCISES[6].file).write_text(text, encoding="utf-8")
+    arguments, settings = command("tutorials.exercises", "6", "--folder", ".", *options, folder=tmp_path)
+    assert subprocess.run(arguments, stdout=subprocess.DEVNULL, timeout=TIMEOUT, **settings).returncode == code
+
+
+def test_a_syntax_error_is_said_once(tmp_path):
+    (tmp_path / EXERCISES[10].file).write_text("def f(:\n", encoding="utf-8")
+    text = feedback(EXERCISES[10], check_file(EXERCISES[10], tmp_path))
+    assert text.count("SyntaxError") == 1
+    assert text.count("def f(:") == 1
+    assert "all 7 functions: wrong" in text
+
+
+def test_nothing_is_said_when_head_has_read_enough(tmp_path):
+    arguments, options = command("tutorials.exercises", "--folder", ".", folder=tmp_path)
+    with subprocess.Popen(arguments, stdout=subprocess.PIPE, stderr=subprocess.PIPE, **options) as process:
+        assert "not started" in process.stdout.readline()
+        process.stdout.close()
+        assert process.stderr.read() == ""
+        assert process.wait(TIMEOUT) == 0
+
+
+@pytest.mark.skipif(sys.platform == "win32", reason="needs a pseudo-terminal")
+def test_watching_begins_each_time_with_an_empty_screen(tmp_path):
+    import pty
+
+    path = tmp_path / EXERCISES[6].file
+    shutil.copy(FOLDER / EXERCISES[6].file, path)
+    arguments, options = command("tutorials.exercises", "6", "--folder", ".", "--watch", folder=tmp_path)
+    ours, theirs = pty.openpty()
+    with subprocess.Popen(arguments, stdout=theirs, stdin=subprocess.DEVNULL, **options) as process:
+        os.close(theirs)
+        limit = threading.Timer(TIMEOUT, process.kill)
+        limit.start()
+        seen = until(ours, b"relu_backward: not started")
+        assert seen.count(b"\x1b[2J") == 1
+        shutil.copyfile(SOLUTIONS / EXERCISES[6].file, path)
+        assert b"\x1b[2J" in until(ours, b"relu_backward: done")
+        limit.cancel()
+        process.kill()
+    os.close(ours)
+
+
+def until(terminal, text):
+    """What a terminal shows, up to a text."""
+    seen = b""
+    while text not in seen:
+        seen += os.read(terminal, 1000)
+    return seen
 
 
 def test_watching_checks_again_after_a_save(tmp_path):

@@ -39,6 +39,8 @@ import numpy as np
 # This cell is ready made. It fetches your functions from your files in this folder. One that isn't right yet will say
 # so when you call it: a network is no place to look for a mistake in one of its layers. If you would rather use the
 # one line of exercise 11, fetch `mine(11, "batch_norm_d_x")`, too.
+#
+# The board is milder: it puts right functions in place of those of yours that aren't right yet, and says so.
 
 
 # %%

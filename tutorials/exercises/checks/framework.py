@@ -6,23 +6,16 @@ agrees with one of them on every case was, as far as anybody can tell, derived t
 
 from __future__ import annotations
 
-import contextlib
 import copy
 import inspect
-import io
 import itertools
-import os
-import sys
-import traceback
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
-from pathlib import Path
 from typing import Any
 
 import numpy as np
 
-import layers
-import minigrad
+from .wire import failure_of
 
 RTOL, ATOL = 1e-6, 1e-9  # ATOL relative to the largest value
 
@@ -55,6 +48,8 @@ class Task:
         parts: from a case's arguments, the ``Parts`` that the results are made of, by name: with them, a term that is
             missing, superfluous or multiplied by something is recognized without being in the catalogue.
         after: functions of the same exercise that this one is put together from.
+        through: from what finds the student's functions by name, what is called in place of the student's ``function``,
+            if that could say what it likes.
     """
 
     function: str
@@ -63,6 +58,7 @@ class Task:
     mistakes: Sequence[Mistake] = ()
     parts: Callable | None = None
     after: tuple[str, ...] = ()
+    through: Callable | None = None
 
 
 @dataclass(frozen=True)
@@ -88,7 +84,9 @@ class Exercise:
     file: str
     title: str
     tasks: Sequence[Task]
-    seconds: float = 20  # of processor time to be finished in, however busy the machine is
+    seconds: float = 5  # of processor time for each function, however busy the machine is
+    pieces: dict[tuple[int, str], Callable] = field(default_factory=dict)  # by exercise and function, what is given in
+    # place of an earlier function of the student's that isn't right
 
 
 @dataclass
@@ -96,11 +94,12 @@ class Verdict:
     """What is said of one task.
 
     Attributes:
-        status: "right", "wrong", "not started", or "library" for a right answer that the library computed.
+        status: "right", "wrong", "not started", or "library" for an answer that the library was to compute.
         share: the part of the points that was earned, 0 to 1.
         text: the feedback.
         mistake: the ``says`` of the mistakes that were recognized.
         printed: what the function printed.
+        seconds: how long it took, by the clock.
     """
 
     function: str
@@ -109,40 +108,43 @@ class Verdict:
     text: str = ""
     mistake: list[str] = field(default_factory=list)
     printed: str = ""
+    seconds: float = 0.0
+
+
+class Failure(Exception):
+    """A student's function raised an error.
+
+    Attributes:
+        message: the error's type and text.
+        where: the line of the student's file, as a line of feedback.
+        unwritten: which function isn't written yet, if that is the error.
+        library: what of the library was called, if that is the error.
+    """
+
+    def __init__(self, message: str, where: str = "", unwritten: str = "", library: str = "") -> None:
+        super().__init__(message)
+        self.message, self.where, self.unwritten, self.library = message, where, unwritten, library
 
 
 def check(task: Task, function: Callable, seed: int) -> Verdict:
-    """Run ``function`` on the task's cases, compare, and say what it printed."""
-    with contextlib.redirect_stdout(FirstLines()) as printed:
-        verdict = judge(task, function, seed)
-    verdict.printed = printed.getvalue()
-    return verdict
-
-
-class FirstLines(io.StringIO):
-    """Keeps the first 2,000 characters, however much is printed."""
-
-    def write(self, text: str) -> int:
-        return super().write(text[: max(0, 2000 - self.tell())])
-
-
-def judge(task: Task, function: Callable, seed: int) -> Verdict:
+    """Run ``function`` on the task's cases, and compare: a plain function, or one of ``sandbox.py``."""
     cases = list(task.cases(np.random.default_rng(seed)))
     expected = [named(task.right(*copy.deepcopy(case))) for case in cases]
-    results, library, complaint = [], set(), ""
+    results, complaint = [], ""
     for case, right in zip(cases, expected, strict=True):
-        arguments = copy.deepcopy(case)
         try:
-            result, called = watch(function, arguments)
-        except NotImplementedError as error:
-            culprit = traceback.extract_tb(error.__traceback__)[-1].name
-            text = f"It calls {culprit}, which isn't written yet." if culprit != task.function else ""
-            return Verdict(task.function, "not started", text=text)
-        except (Exception, SystemExit) as error:
-            complaint = complaint or f"{where_it_failed(error, task.function, function)}\n{shown(task, case)}"
+            result, arguments = call(function, copy.deepcopy(case))
+        except Failure as failure:
+            if failure.unwritten:
+                other = failure.unwritten != task.function
+                text = f"It calls {failure.unwritten}, which isn't written yet." if other else ""
+                return Verdict(task.function, "not started", text=text)
+            if failure.library:
+                text = f"Your function calls the library's {failure.library}. Write it out in NumPy."
+                return Verdict(task.function, "library", text=text)
+            complaint = complaint or f"{failure.message}\n{failure.where}\n{shown(task, case)}"
             results.append(None)
             continue
-        library |= called
         if fault := misshapen(result):
             return Verdict(task.function, "wrong", text=fault)
         if not same_inputs(case, arguments):
@@ -154,7 +156,7 @@ def judge(task: Task, function: Callable, seed: int) -> Verdict:
         name: all(r and name in r and close(r[name], e[name]) for r, e in zip(results, expected, strict=True))
         for name in expected[0]
     }
-    share = 0.0 if library else sum(good.values()) / len(good)
+    share = sum(good.values()) / len(good)
     if complaint:
         mistakes = alike(task, cases, results, expected)
         text = "\n".join([complaint, *map(describe, mistakes)])
@@ -163,12 +165,6 @@ def judge(task: Task, function: Callable, seed: int) -> Verdict:
         first = next(name for name, is_good in good.items() if not is_good)
         text, mistakes = diagnose(task, cases, results, expected, first)
         return Verdict(task.function, "wrong", share, text, mistakes)
-    if library:
-        text = (
-            f"The numbers are right, and they are the library's: your function calls {', '.join(sorted(library))}. "
-            "Write it out in NumPy."
-        )
-        return Verdict(task.function, "library", text=text)
     return Verdict(task.function, "right", 1.0)
 
 
@@ -178,25 +174,15 @@ OVERWRITTEN = (
     "given it.\nHint: make a new array, as in `c = a * b`; or remember the old value itself, and put that back."
 )
 
-LIBRARY = tuple(str(Path(package.__file__).parent) + os.sep for package in (minigrad, layers))
 
-
-def watch(function: Callable, arguments: tuple) -> tuple[Any, set[str]]:
-    """The function's result, and the names of the library's functions that it called."""
-    called = set()
-
-    def profile(frame, event, _):
-        if event == "call" and frame.f_code.co_filename.startswith(LIBRARY):
-            called.add(frame.f_code.co_name)
-
-    before = sys.getprofile()
-    sys.setprofile(profile)
+def call(function: Callable, arguments: tuple) -> tuple[Any, tuple]:
+    """The function's result, and the arguments as they are then; ``Failure`` if it raises an error."""
+    if hasattr(function, "remote"):
+        return function.remote(arguments)
     try:
-        result = function(*arguments)
-        public = {name for name in called if any(hasattr(room, name) for room in (minigrad, layers, minigrad.Tensor))}
-        return result, public or called
-    finally:
-        sys.setprofile(before)
+        return function(*arguments), arguments
+    except (Exception, SystemExit) as error:
+        raise Failure(**failure_of(error, function)) from error
 
 
 def named(result: Any) -> dict[str, np.ndarray]:
@@ -251,16 +237,6 @@ def same_inputs(before: tuple, after: tuple) -> bool:
         return False
     pairs = zip(arrays(before), arrays(after), strict=False)
     return all(a.shape == b.shape and np.array_equal(a, b) for a, b in pairs)
-
-
-def where_it_failed(error: BaseException, name: str, function: Callable) -> str:
-    """The error, at the student's own line."""
-    message = f"{type(error).__name__}: {str(error)[:500]}"
-    file = getattr(getattr(function, "__code__", None), "co_filename", "")
-    own = [frame for frame in traceback.extract_tb(error.__traceback__) if frame.filename == file]
-    if not own:
-        return f"{message}\n  when {name} was called"
-    return f"{message}\n  in line {own[-1].lineno} of {Path(file).name}: {own[-1].line}"
 
 
 def shown(task: Task, case: tuple) -> str:
