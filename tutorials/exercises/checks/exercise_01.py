@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import numpy as np
 
+from . import models
 from .framework import Exercise, Mistake, Task, variant
 
 
@@ -178,5 +179,5 @@ EXERCISE = Exercise(
     1,
     "01_central_difference.py",
     "A gradient from function values",
-    [Task("central_difference", cases, central_difference, MISTAKES)],
+    [Task("central_difference", cases, central_difference, MISTAKES, models=(models.central_difference,))],
 )

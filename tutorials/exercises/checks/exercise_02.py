@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import numpy as np
 
+from . import models
 from .framework import Exercise, Mistake, Task, variant
 
 SHAPES = (  # of d, and of what was broadcast; square ones, too, in which a wrong axis is no error
@@ -119,5 +120,5 @@ EXERCISE = Exercise(
     2,
     "02_unbroadcast.py",
     "Undoing broadcasting",
-    [Task("unbroadcast", cases, unbroadcast, MISTAKES)],
+    [Task("unbroadcast", cases, unbroadcast, MISTAKES, models=(models.unbroadcast,))],
 )

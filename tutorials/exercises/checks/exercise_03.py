@@ -6,6 +6,7 @@ from collections.abc import Callable
 
 import numpy as np
 
+from . import models
 from .framework import Exercise, Mistake, Task, variant
 
 SHAPES = (5,), (4, 3), (3, 3), (2, 3, 4)
@@ -274,9 +275,27 @@ EXERCISE = Exercise(
     "03_derivative_rules.py",
     "Four derivative rules",
     [
-        Task("multiply_backward", cases(2), multiply_backward, MULTIPLY),
-        Task("exp_backward", cases(1), exp_backward, EXP),
-        Task("log_backward", cases(1, positive=True), log_backward, LOG),
-        Task("tanh_backward", cases(1), tanh_backward, TANH),
+        Task("multiply_backward", cases(2), multiply_backward, MULTIPLY, models=(models.multiply_backward,)),
+        Task("exp_backward", cases(1), exp_backward, EXP, models=(models.exp_backward,)),
+        Task(
+            "log_backward",
+            cases(1, positive=True),
+            log_backward,
+            LOG,
+            models=(
+                models.log_backward,
+                models.log_backward_times,
+            ),
+        ),
+        Task(
+            "tanh_backward",
+            cases(1),
+            tanh_backward,
+            TANH,
+            models=(
+                models.tanh_backward,
+                models.tanh_backward_quotient,
+            ),
+        ),
     ],
 )

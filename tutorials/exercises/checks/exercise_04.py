@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import numpy as np
 
+from . import models
 from .framework import Exercise, Mistake, Task, variant
 
 
@@ -219,5 +220,5 @@ EXERCISE = Exercise(
     4,
     "04_walking_a_tape.py",
     "Walking a tape backwards",
-    [Task("backward", cases, backward, MISTAKES)],
+    [Task("backward", cases, backward, MISTAKES, models=(models.tape_backward,))],
 )

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import numpy as np
 
+from . import models
 from .framework import Exercise, Mistake, Task, variant
 
 
@@ -173,7 +174,7 @@ EXERCISE = Exercise(
     "05_matmul_and_linear.py",
     "Matrix products and Linear, backward",
     [
-        Task("matmul_backward", matmul_cases, matmul_backward, MATMUL),
-        Task("linear_backward", linear_cases, linear_backward, LINEAR),
+        Task("matmul_backward", matmul_cases, matmul_backward, MATMUL, models=(models.matmul_backward,)),
+        Task("linear_backward", linear_cases, linear_backward, LINEAR, models=(models.linear_backward,)),
     ],
 )

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import numpy as np
 
+from . import models
 from .framework import Exercise, Mistake, Task, variant
 
 SHAPES = (6,), (4, 3), (3, 3), (2, 3, 4)
@@ -127,7 +128,25 @@ EXERCISE = Exercise(
     "06_relu.py",
     "ReLU",
     [
-        Task("relu", forward_cases, relu, RELU),
-        Task("relu_backward", backward_cases, relu_backward, RELU_BACKWARD),
+        Task(
+            "relu",
+            forward_cases,
+            relu,
+            RELU,
+            models=(
+                models.relu,
+                models.relu_by_mask,
+            ),
+        ),
+        Task(
+            "relu_backward",
+            backward_cases,
+            relu_backward,
+            RELU_BACKWARD,
+            models=(
+                models.relu_backward,
+                models.relu_backward_where,
+            ),
+        ),
     ],
 )

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import numpy as np
 
+from . import models
 from .framework import Exercise, Mistake, Task, variant
 
 
@@ -312,7 +313,14 @@ EXERCISE = Exercise(
     "07_softmax_cross_entropy.py",
     "Softmax and cross-entropy",
     [
-        Task("cross_entropy", forward_cases, cross_entropy, FORWARD),
-        Task("cross_entropy_backward", backward_cases, cross_entropy_backward, BACKWARD),
+        Task("cross_entropy", forward_cases, cross_entropy, FORWARD, models=(models.cross_entropy,), ordinary=4),
+        Task(
+            "cross_entropy_backward",
+            backward_cases,
+            cross_entropy_backward,
+            BACKWARD,
+            models=(models.cross_entropy_backward,),
+            ordinary=4,
+        ),
     ],
 )

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import numpy as np
 
+from . import models
 from .framework import Exercise, Mistake, Parts, Task, fixed_eps, variant
 
 EPS = 1e-2  # so large that it matters where it is put
@@ -248,5 +249,17 @@ EXERCISE = Exercise(
     8,
     "08_batchnorm_forward.py",
     "BatchNorm forward, with running statistics",
-    [Task("batch_norm_forward", cases, batch_norm_forward, MISTAKES, parts=parts)],
+    [
+        Task(
+            "batch_norm_forward",
+            cases,
+            batch_norm_forward,
+            MISTAKES,
+            parts=parts,
+            models=(
+                models.batch_norm_forward,
+                models.batch_norm_forward_squares,
+            ),
+        )
+    ],
 )

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import numpy as np
 
+from . import models
 from .framework import Exercise, Mistake, Parts, Task, fixed_eps, variant
 
 EPS = 1e-2  # so large that it matters where it is put
@@ -186,7 +187,27 @@ EXERCISE = Exercise(
     "09_batchnorm_eval.py",
     "BatchNorm in evaluation, as one multiply-add",
     [
-        Task("batch_norm_eval", eval_cases, batch_norm_eval, EVAL, parts=eval_parts),
-        Task("scale_and_shift", line_cases, scale_and_shift, LINE, parts=line_parts),
+        Task(
+            "batch_norm_eval",
+            eval_cases,
+            batch_norm_eval,
+            EVAL,
+            parts=eval_parts,
+            models=(
+                models.batch_norm_eval,
+                models.batch_norm_eval_in_one,
+            ),
+        ),
+        Task(
+            "scale_and_shift",
+            line_cases,
+            scale_and_shift,
+            LINE,
+            parts=line_parts,
+            models=(
+                models.scale_and_shift,
+                models.scale_and_shift_apart,
+            ),
+        ),
     ],
 )

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import numpy as np
 
+from . import models
 from .framework import Exercise, Mistake, Parts, Task, fixed_eps, variant
 
 EPS = 1e-3  # so large that it matters where it is put
@@ -331,14 +332,42 @@ EXERCISE = Exercise(
     "10_batchnorm_backward.py",
     "BatchNorm backward in six steps",
     [
-        Task("step_1_d_x_hat", arguments("d_y", "gamma"), d_x_hat, STEP_1, parts=parts_1),
-        Task("step_2_d_var", arguments("d_x_hat", "x", "mean", "var", "eps"), d_var, STEP_2, parts=parts_2),
-        Task("step_3_d_mean", arguments("d_x_hat", "d_var", "x", "mean", "var", "eps"), d_mean, STEP_3, parts=parts_3),
+        Task("step_1_d_x_hat", arguments("d_y", "gamma"), d_x_hat, STEP_1, parts=parts_1, models=(models.d_x_hat,)),
         Task(
-            "step_4_d_x", arguments("d_x_hat", "d_var", "d_mean", "x", "mean", "var", "eps"), d_x, STEP_4, parts=parts_4
+            "step_2_d_var",
+            arguments("d_x_hat", "x", "mean", "var", "eps"),
+            d_var,
+            STEP_2,
+            parts=parts_2,
+            models=(
+                models.d_var,
+                models.d_var_inside,
+            ),
         ),
-        Task("step_5_d_gamma", arguments("d_y", "x_hat"), d_gamma, STEP_5, parts=parts_5),
-        Task("step_6_d_beta", arguments("d_y"), d_beta, STEP_6),
+        Task(
+            "step_3_d_mean",
+            arguments("d_x_hat", "d_var", "x", "mean", "var", "eps"),
+            d_mean,
+            STEP_3,
+            parts=parts_3,
+            models=(
+                models.d_mean,
+                models.d_mean_short,
+            ),
+        ),
+        Task(
+            "step_4_d_x",
+            arguments("d_x_hat", "d_var", "d_mean", "x", "mean", "var", "eps"),
+            d_x,
+            STEP_4,
+            parts=parts_4,
+            models=(
+                models.d_x,
+                models.d_x_together,
+            ),
+        ),
+        Task("step_5_d_gamma", arguments("d_y", "x_hat"), d_gamma, STEP_5, parts=parts_5, models=(models.d_gamma,)),
+        Task("step_6_d_beta", arguments("d_y"), d_beta, STEP_6, models=(models.d_beta,)),
         Task(
             "batch_norm_backward",
             arguments("d_y", "x", "gamma", "eps"),
@@ -346,6 +375,7 @@ EXERCISE = Exercise(
             WHOLE,
             parts=parts_whole,
             after=STEPS,
+            models=(models.batch_norm_backward,),
         ),
     ],
 )

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import numpy as np
 
+from . import models
 from .framework import Exercise, Mistake, Parts, Task, variant
 
 EPS = 1e-3  # so large that the mean of x_hat**2 isn't 1
@@ -119,5 +120,17 @@ EXERCISE = Exercise(
     11,
     "11_batchnorm_backward_in_one_line.py",
     "BatchNorm backward in one line",
-    [Task("batch_norm_d_x", cases, d_x, MISTAKES, parts=parts)],
+    [
+        Task(
+            "batch_norm_d_x",
+            cases,
+            d_x,
+            MISTAKES,
+            parts=parts,
+            models=(
+                models.batch_norm_d_x,
+                models.batch_norm_d_x_with_sums,
+            ),
+        )
+    ],
 )

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import numpy as np
 
+from . import models
 from .framework import Exercise, Mistake, Parts, Task, fixed_eps, variant
 
 EPS = 1e-3  # so large that it matters where it is put
@@ -187,5 +188,14 @@ EXERCISE = Exercise(
     12,
     "12_batchnorm_backward_images.py",
     "BatchNorm backward for images",
-    [Task("batch_norm_backward_images", cases, backward, MISTAKES, parts=parts)],
+    [
+        Task(
+            "batch_norm_backward_images",
+            cases,
+            backward,
+            MISTAKES,
+            parts=parts,
+            models=(models.batch_norm_backward_images,),
+        )
+    ],
 )

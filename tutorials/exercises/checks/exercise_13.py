@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import numpy as np
 
+from . import models
 from .framework import Exercise, Mistake, Parts, Task, fixed_eps, variant
 
 EPS = 1e-3  # so large that it matters where it is put
@@ -184,7 +185,14 @@ EXERCISE = Exercise(
     "13_frozen_layers.py",
     "Frozen layers",
     [
-        Task("frozen_batch_norm_backward", frozen_cases, frozen, FROZEN, parts=frozen_parts),
-        Task("chain_backward", chain_cases, chain, CHAIN),
+        Task(
+            "frozen_batch_norm_backward",
+            frozen_cases,
+            frozen,
+            FROZEN,
+            parts=frozen_parts,
+            models=(models.frozen_batch_norm_backward,),
+        ),
+        Task("chain_backward", chain_cases, chain, CHAIN, models=(models.chain_backward,)),
     ],
 )

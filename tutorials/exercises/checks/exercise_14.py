@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import numpy as np
 
+from . import models
 from .framework import Exercise, Mistake, Task, fixed_eps, variant
 
 EPS = 1e-3  # so large that it matters where it is put
@@ -71,4 +72,20 @@ MISTAKES = [
     ),
 ]
 
-EXERCISE = Exercise(14, "14_folding.py", "Folding BatchNorm into Linear", [Task("fold", cases, fold, MISTAKES)])
+EXERCISE = Exercise(
+    14,
+    "14_folding.py",
+    "Folding BatchNorm into Linear",
+    [
+        Task(
+            "fold",
+            cases,
+            fold,
+            MISTAKES,
+            models=(
+                models.fold,
+                models.fold_apart,
+            ),
+        )
+    ],
+)

@@ -15,6 +15,7 @@ from typing import Any
 
 import numpy as np
 
+from .slips import slips
 from .wire import failure_of
 
 RTOL, ATOL = 1e-6, 1e-9  # ATOL relative to the largest value
@@ -48,6 +49,9 @@ class Task:
         parts: from a case's arguments, the ``Parts`` that the results are made of, by name: with them, a term that is
             missing, superfluous or multiplied by something is recognized without being in the catalogue.
         after: functions of the same exercise that this one is put together from.
+        models: the solution as one would write it, without settings: what ``slips`` are made from.
+        ordinary: how many cases, from the first on, are ordinary ones; None for all of them. What is done in extreme
+            ones has to agree with a mistake only if the ordinary ones are right.
         through: from what finds the student's functions by name, what is called in place of the student's ``function``,
             if that could say what it likes.
     """
@@ -58,6 +62,8 @@ class Task:
     mistakes: Sequence[Mistake] = ()
     parts: Callable | None = None
     after: tuple[str, ...] = ()
+    models: tuple[Callable, ...] = ()
+    ordinary: int | None = None
     through: Callable | None = None
 
 
@@ -135,18 +141,13 @@ def check(task: Task, function: Callable, seed: int) -> Verdict:
         try:
             result, arguments = call(function, copy.deepcopy(case))
         except Failure as failure:
-            if failure.unwritten:
-                other = failure.unwritten != task.function
-                text = f"It calls {failure.unwritten}, which isn't written yet." if other else ""
-                return Verdict(task.function, "not started", text=text)
-            if failure.library:
-                text = f"Your function calls the library's {failure.library}. Write it out in NumPy."
-                return Verdict(task.function, "library", text=text)
+            if failure.unwritten or failure.library:
+                return not_tried(task, failure)
             complaint = complaint or f"{failure.message}\n{failure.where}\n{shown(task, case)}"
             results.append(None)
             continue
-        if fault := misshapen(result):
-            return Verdict(task.function, "wrong", text=fault)
+        if fault := misshapen(result, right):
+            return Verdict(task.function, "wrong", text=fault, mistake=[fault.partition(".")[0]])
         if not same_inputs(case, arguments):
             return Verdict(task.function, "wrong", text=OVERWRITTEN, mistake=["an input is overwritten in place"])
         results.append(named(result))
@@ -157,17 +158,39 @@ def check(task: Task, function: Callable, seed: int) -> Verdict:
         for name in expected[0]
     }
     share = sum(good.values()) / len(good)
-    if complaint:
-        mistakes = alike(task, cases, results, expected)
-        text = "\n".join([complaint, *map(describe, mistakes)])
-        return Verdict(task.function, "wrong", share, text, [m.says for (m,) in mistakes])
-    if not all(good.values()):
-        first = next(name for name, is_good in good.items() if not is_good)
-        text, mistakes = diagnose(task, cases, results, expected, first)
-        return Verdict(task.function, "wrong", share, text, mistakes)
-    return Verdict(task.function, "right", 1.0)
+    if not complaint and all(good.values()):
+        return Verdict(task.function, "right", 1.0)
+    if results[0] and differs_again(function, cases[0], results[0]):
+        return Verdict(task.function, "wrong", share, AGAIN, ["it differs when called a second time"])
+    search = Search(task, cases, results, expected)
+    text, mistakes = search.failing(complaint) if complaint else search.diagnosis()
+    return Verdict(task.function, "wrong", share, text, mistakes)
 
 
+def not_tried(task: Task, failure: Failure) -> Verdict:
+    """What is said if something isn't written yet, or if the library was asked."""
+    if failure.unwritten:
+        other = failure.unwritten != task.function
+        text = f"It calls {failure.unwritten}, which isn't written yet." if other else ""
+        return Verdict(task.function, "not started", text=text)
+    text = f"Your function calls the library's {failure.library}. Write it out in NumPy."
+    return Verdict(task.function, "library", text=text)
+
+
+def differs_again(function: Callable, case: tuple, before: dict[str, np.ndarray]) -> bool:
+    """Whether a function gives something else when it is called with the first arguments again."""
+    try:
+        result, _ = call(function, copy.deepcopy(case))
+    except Failure:
+        return True
+    return bool(misshapen(result, before)) or not agree(named(result), before)
+
+
+AGAIN = (
+    "Your function differs when it is called a second time with the same arguments: it keeps something from one call "
+    "to the next.\nHint: what is made outside of the function, or as the default of an argument (`found={}`), is made "
+    "once; what belongs to one call has to be made inside."
+)
 OVERWRITTEN = (
     "Your function changes one of its inputs in place (with an operator such as `a *= b`, or with `a[...] = b`), and "
     "leaves it changed, if only in the last digit. The caller still needs that array, and so does whoever else was "
@@ -192,30 +215,38 @@ def named(result: Any) -> dict[str, np.ndarray]:
     return {name: a if a.dtype == np.float32 else a.astype(np.float64) for name, a in arrays.items()}
 
 
-def misshapen(result: Any) -> str:
+def misshapen(result: Any, right: dict[str, np.ndarray]) -> str:
     """A complaint if this isn't an array of numbers, or a dict of them."""
     if result is None:
-        return "Your function returns None. Is there a `return` at its end?"
+        return (
+            "Your function returns None. Is there a `return` at its end? `print` shows a value, but doesn't return it."
+        )
+    if "result" not in right and not isinstance(result, dict):
+        return f"Your function should return a dict with {', '.join(right)}, and returns {a_kind(result)}."
     for name, value in (result if isinstance(result, dict) else {"The result": result}).items():
         if value is None:
             return f"{name} is None."
         try:
             np.asarray(value, dtype=np.float64)
         except (TypeError, ValueError, OverflowError):
-            return f"{name} should be an array of numbers, and is a {type(value).__name__}."
+            return f"{name} should be an array of numbers, and is {a_kind(value)}."
         if np.iscomplexobj(value):
             return f"{name} is complex, and should be real."
     return ""
 
 
+def a_kind(value: Any) -> str:
+    """The type, with its article."""
+    kind = {"ndarray": "array"}.get(type(value).__name__, type(value).__name__)
+    return f"an {kind}" if kind[0] in "aeiou" else f"a {kind}"
+
+
 def other_names(result: dict[str, np.ndarray], right: dict[str, np.ndarray]) -> str:
-    """A complaint if a dict is returned where an array is due, or the other way round, or one with other names."""
+    """A complaint if a dict is returned where an array is due, or one with other names."""
     if set(result) == set(right):
         return ""
     if "result" in right:
         return "Your function should return an array, and returns a dict."
-    if "result" in result:
-        return f"Your function should return a dict with {', '.join(right)}, and doesn't."
     missing, extra = sorted(set(right) - set(result)), sorted(map(str, set(result) - set(right)))
     lacks = f"lacks {', '.join(missing)}" if missing else ""
     has = f"should not have {', '.join(extra)}" if extra else ""
@@ -268,61 +299,175 @@ def close(a: np.ndarray, b: np.ndarray) -> bool:
     return bool(np.allclose(a, b, rtol=rtol, atol=atol * max(largest, 1e-3), equal_nan=True))
 
 
-def alike(task: Task, cases, results, expected) -> list[tuple[Mistake]]:
-    """The mistake that fails or returns other names in the same cases, and agrees in the others, if there is one."""
+class Search:
+    """Looks for the mistakes that explain a student's results: alone, then in pairs; ``None`` is a call that failed."""
 
-    def same(got, wrong, right) -> bool:
-        if got is None or wrong is None:
-            return got is wrong
-        if {name: value.shape for name, value in got.items()} == {name: value.shape for name, value in right.items()}:
-            return agree(got, wrong)
-        return set(got) == set(wrong) and all(got[name].shape == wrong[name].shape for name in got)
+    def __init__(self, task: Task, cases: Sequence[tuple], results: Sequence, expected: Sequence) -> None:
+        self.task, self.cases, self.results, self.expected = task, cases, results, expected
+        count = task.ordinary or len(cases)
+        is_right = [r is not None and agree(r, e) for r, e in zip(results, expected, strict=True)]
+        self.count = len(cases) if all(is_right[:count]) else count  # of the cases that have to agree
+        self.found: dict[tuple[Callable, int], dict[str, np.ndarray] | None] = {}
 
-    if not any(results):
+    def value(self, wrong: Callable, number: int) -> dict[str, np.ndarray] | None:
+        """What a wrong derivation gives in a case."""
+        key = (wrong, number)
+        if key not in self.found:
+            self.found[key] = run(wrong, self.cases[number])
+        return self.found[key]
+
+    def explains(self, wrong: Callable) -> bool:
+        """Whether it gives the student's results, all of them, also those that are right, and fails where they do."""
+        return all(same(self.results[i], self.value(wrong, i)) for i in range(self.count))
+
+    def says_something(self) -> bool:
+        """Not if all that is wrong is 0 or not finite everywhere: there are too many ways to that."""
+        for got, right in zip(self.results[: self.count], self.expected, strict=False):
+            for name, array in (got or {}).items():
+                if not (name in right and close(array, right[name])) and np.isfinite(array).any() and array.any():
+                    return True
+        return False
+
+    def single(self) -> Mistake | None:
+        """The first of the catalogue that explains all; if what is wrong says little, the only one."""
+        found = (mistake for mistake in self.task.mistakes if self.explains(mistake.wrong))
+        first = next(found, None)
+        return first if self.says_something() or next(found, None) is None else None
+
+    def slip(self) -> Mistake | None:
+        """A small change to the plain solution that explains all, if what is wrong says enough."""
+        for model in self.task.models:
+            for says, hint, wrong in slips(model):
+                if self.explains(wrong):
+                    return Mistake(says, hint, wrong)
+        return None
+
+    def singles(self) -> list[Mistake]:
+        """The catalogue and all slips."""
+        made = [Mistake(*slip) for model in self.task.models for slip in slips(model)]
+        return [*self.task.mistakes, *made]
+
+    def pair(self) -> tuple[Mistake, ...]:
+        """Two of the catalogue that can be made together, and together explain all."""
+        for a, b in itertools.combinations(self.task.mistakes, 2):
+            can_meet = isinstance(a.wrong, Variant) and isinstance(b.wrong, Variant) and a.wrong.fits(b.wrong)
+            if can_meet and self.explains(a.wrong.with_(b.wrong)):
+                return a, b
+        return ()
+
+    def side_by_side(self) -> tuple[Mistake, ...]:
+        """Two mistakes in different quantities, each of which explains its own and leaves the other's as they are."""
+        wrong = [name for name in self.expected[0] if not self.good(name)]
+        if len(wrong) < 2 or None in self.results:
+            return ()
+        sets = [(mistake, found) for mistake in self.singles() if (found := self.part_of(mistake, wrong))]
+        for (a, own), (b, others) in itertools.combinations(sets, 2):
+            if not own & others and own | others == set(wrong):
+                return a, b
+        return ()
+
+    def good(self, name: str) -> bool:
+        pairs = list(zip(self.results, self.expected, strict=True))[: self.count]
+        return all(close(got[name], right[name]) for got, right in pairs)
+
+    def part_of(self, mistake: Mistake, wrong: Sequence[str]) -> set[str]:
+        """The quantities that a mistake changes, if each is then as the student has it, and there are others."""
+        changed: set[str] = set()
+        for i in range(self.count):
+            value, got, right = self.value(mistake.wrong, i), self.results[i], self.expected[i]
+            if value is None or set(value) != set(right):
+                return set()
+            new = {name for name in right if not close(value[name], right[name])}
+            if any(name not in wrong or not close(value[name], got[name]) for name in new):
+                return set()
+            changed |= new
+        return changed if len(changed) < len(wrong) else set()
+
+    def first(self, name: str) -> Mistake | None:
+        """The mistake that explains the first quantity that is wrong, and leaves right what the student has right."""
+        right = [other for other in self.expected[0] if self.good(other)]
+        for mistake in self.singles():
+            values = [self.value(mistake.wrong, i) for i in range(self.count)]
+            if any(value is None or not {name, *right} <= set(value) for value in values):
+                continue
+            if all(
+                close(value[name], got[name]) and all(close(value[other], got[other]) for other in right)
+                for value, got in zip(values, self.results, strict=False)
+            ):
+                return mistake
+        return None
+
+    def failing(self, complaint: str) -> tuple[str, list[str]]:
+        """What is said if the function fails in some cases, or returns other names."""
+        mistake = None
+        if any(self.results) and self.says_something():
+            mistake = self.single() or self.slip()
+        return ("\n".join([complaint, describe((mistake,))]), [mistake.says]) if mistake else (complaint, [])
+
+    def diagnosis(self) -> tuple[str, list[str]]:
+        """The feedback on wrong results, and the mistakes that were recognized in them."""
+        first = next(name for name in self.expected[0] if not self.good(name))
+        pairs = [(e[first], r[first]) for e, r in zip(self.expected, self.results, strict=True)][: self.count]
+        mistakes = self.mistakes(pairs, first)
+        if mistakes:
+            return "\n".join([describe(mistakes), *self.beyond(mistakes)]), [mistake.says for mistake in mistakes]
+        texts = [f"The first that is wrong is {first}." if first != "result" else "The result is wrong."]
+        if self.says_something() and first != "result" and (mistake := self.first(first)):
+            return f"{texts[0]} {describe((mistake,))}\n{ELSEWHERE}", [mistake.says]
+        found, which = relation(pairs, self.cases)
+        if found:
+            texts.append(f"It is {found}.")
+        elif self.task.parts and (found := wrong_term(self.task, self.cases[: self.count], pairs, first)):
+            texts.append(f"{found[0].upper()}{found[1:]}.")
+        texts += [worst_entry(*pairs[which]), shown(self.task, self.cases[which])]
+        named_relation = found if first == "result" else f"{first}: {found}"
+        return "\n".join(texts), [named_relation] if found else []
+
+    def mistakes(self, pairs: Sequence[tuple[np.ndarray, np.ndarray]], first: str) -> tuple[Mistake, ...]:
+        """Those that explain all, the simplest first."""
+        if mistake := self.single():
+            return (mistake,)
+        if mistake := self.alike_but_for_overflow():
+            return (mistake,)
+        plain = first == "result" and any(all(test(*pair) for pair in pairs) for test in PLAIN)
+        if plain or not self.says_something():
+            return ()
+        if mistake := self.slip():
+            return (mistake,)
+        return self.pair() or self.side_by_side()
+
+    def alike_but_for_overflow(self) -> Mistake | None:
+        """The one mistake after which the same quantities aren't finite in extreme cases, and the others agree."""
+        if self.count <= (self.task.ordinary or self.count):
+            return None
+
+        def alike(got, value) -> bool:
+            if got is None or value is None or set(got) != set(value):
+                return False
+            finite = {name: np.isfinite(array).all() for name, array in got.items()}
+            return all(finite[n] == np.isfinite(value[n]).all() for n in got) and all(
+                close(got[n], value[n]) for n in got if finite[n]
+            )
+
+        found = [
+            m for m in self.task.mistakes if all(alike(g, self.value(m.wrong, i)) for i, g in enumerate(self.results))
+        ]
+        return found[0] if len(found) == 1 else None
+
+    def beyond(self, mistakes: tuple[Mistake, ...]) -> list[str]:
+        """What else is wrong in extreme cases, if they weren't explained by the mistakes."""
+        wrong = mistakes[0].wrong if len(mistakes) == 1 else None
+        for i in range(self.count, len(self.cases)):
+            if wrong and not same(self.results[i], self.value(wrong, i)):
+                return [f"In extreme cases there is something else, too:\n{shown(self.task, self.cases[i])}"]
         return []
-    for mistake in task.mistakes:
-        wrong = [run((mistake,), case) for case in cases]
-        if all(same(g, w, e) for g, w, e in zip(results, wrong, expected, strict=True)):
-            return [(mistake,)]
-    return []
 
 
-def diagnose(task: Task, cases, results, expected, first: str) -> tuple[str, list[str]]:
-    """What a wrong result is: the feedback, and the mistakes that were recognized in it."""
-    for mistakes in single_and_pairs(task.mistakes):
-        wrong = [run(mistakes, case) for case in cases]
-        if None in wrong:
-            continue
-        if all(agree(w, r) for w, r in zip(wrong, results, strict=True)):
-            return describe(mistakes), [m.says for m in mistakes]
-    for mistake in task.mistakes:  # perhaps something else went wrong further on
-        wrong = [run((mistake,), case) for case in cases]
-        if None in wrong or "result" in results[0] or any(first not in w for w in wrong):
-            continue
-        same = all(close(r[first], w[first]) for r, w in zip(results, wrong, strict=True))
-        differs = not all(close(e[first], w[first]) for e, w in zip(expected, wrong, strict=True))
-        if same and differs:
-            return f"The first that is wrong is {first}. {describe((mistake,))}", [mistake.says]
-    pairs = [(e[first], r[first]) for e, r in zip(expected, results, strict=True)]
-    texts = [f"The first that is wrong is {first}." if first != "result" else "The result is wrong."]
-    found = relation(pairs, cases)
-    if found:
-        texts.append(f"It is {found}.")
-    elif task.parts and (found := wrong_term(task, cases, pairs, first)):
-        texts.append(f"{found[0].upper()}{found[1:]}.")
-    expected_array, got = next((e, r) for e, r in pairs if not close(r, e))
-    texts.append(worst_entry(expected_array, got))
-    texts.append(shown(task, next(case for case, (e, r) in zip(cases, pairs, strict=True) if not close(r, e))))
-    named_relation = found if first == "result" else f"{first}: {found}"
-    return "\n".join(texts), [named_relation] if found else []
+ELSEWHERE = "What comes after it may be wrong for another reason, too."
 
 
-def single_and_pairs(mistakes: Sequence[Mistake]):
-    """Every mistake alone, then every two that can be combined (that are made from one function by its settings)."""
-    yield from ((mistake,) for mistake in mistakes)
-    for a, b in itertools.combinations(mistakes, 2):
-        if isinstance(a.wrong, Variant) and isinstance(b.wrong, Variant) and a.wrong.fits(b.wrong):
-            yield a, b
+def same(got: dict[str, np.ndarray] | None, value: dict[str, np.ndarray] | None) -> bool:
+    return got is value if got is None or value is None else agree(got, value)
 
 
 @dataclass(frozen=True)
@@ -354,9 +499,8 @@ def fixed_eps(function: Callable) -> Mistake:
     return Mistake("1e-5 is used for eps, whatever is given", hint, lambda *given: function(*given[:-1], 1e-5))
 
 
-def run(mistakes: Sequence[Mistake], case: tuple) -> dict[str, np.ndarray] | None:
+def run(wrong: Callable, case: tuple) -> dict[str, np.ndarray] | None:
     """What a wrong derivation gives; None if it fails on this case."""
-    wrong = mistakes[0].wrong if len(mistakes) == 1 else mistakes[0].wrong.with_(mistakes[1].wrong)
     try:
         with np.errstate(all="ignore"):
             return named(wrong(*copy.deepcopy(case)))
@@ -387,45 +531,63 @@ def worst_entry(expected: np.ndarray, got: np.ndarray) -> str:
     return f"{place} of an array of shape {expected.shape}: expected {expected[index]:.6g}, got {got[index]:.6g}."
 
 
-def relation(pairs: Sequence[tuple[np.ndarray, np.ndarray]], cases: Sequence[tuple]) -> str:
-    """A simple relation between expected and got that holds in every case, or ''."""
-    if not all(np.isfinite(got).all() for _, got in pairs):
-        return "not finite: it holds nan or infinity"
+def relation(pairs: Sequence[tuple[np.ndarray, np.ndarray]], cases: Sequence[tuple]) -> tuple[str, int]:
+    """A simple relation between expected and got that holds in every case, or '', and the case to show it by."""
+    for number, (_, got) in enumerate(pairs):
+        if not np.isfinite(got).all():
+            return "not finite: it holds nan or infinity", number
+    which = next(number for number, (expected, got) in enumerate(pairs) if not close(got, expected))
     for text, test in RELATIONS.items():
         if all(test(expected, got) for expected, got in pairs):
-            return text
+            return text, which
     if all(expected.shape == got.shape for expected, got in pairs):
-        factors = [factor_of(expected, got) for expected, got in pairs]
-        if None not in factors:
-            if np.allclose(factors, factors[0]):
-                return f"{factors[0]:.4g} times what it should be"
-            for axis in (0, 1, -1):
-                shapes = [getattr(case[0], "shape", ()) for case in cases]
-                if all(len(shape) > max(axis, 0) for shape in shapes):
-                    lengths = np.array([shape[axis] for shape in shapes])
-                    if np.allclose(factors, lengths):
-                        return f"too large by a factor of the length of axis {axis} of the first argument"
-                    if np.allclose(factors, 1 / lengths):
-                        return f"too small by a factor of the length of axis {axis} of the first argument"
+        return factor_in_all(pairs, cases), which
+    return "", which
+
+
+def factor_in_all(pairs, cases) -> str:
+    """By which factor everything is wrong, or ''."""
+    factors = [factor_of(expected, got) for expected, got in pairs]
+    if None in factors:
+        return ""
+    if np.allclose(factors, factors[0]):
+        return f"{factors[0]:.4g} times what it should be"
+    shapes = [getattr(case[0], "shape", ()) for case in cases[: len(pairs)]]
+    for axis in (0, 1, -1):
+        if all(len(shape) > max(axis, 0) for shape in shapes):
+            lengths = np.array([shape[axis] for shape in shapes])
+            if np.allclose(factors, lengths):
+                return f"too large by a factor of the length of axis {axis} of the first argument"
+            if np.allclose(factors, 1 / lengths):
+                return f"too small by a factor of the length of axis {axis} of the first argument"
     return ""
 
 
 def wrong_term(task: Task, cases, pairs, name: str) -> str:
-    """Which one term is missing, superfluous, or multiplied by a power of a factor; '' if that doesn't explain it."""
+    """Which one term is missing, superfluous, or multiplied by a power of a factor; '' if none or several could be."""
     parts = [task.parts(*copy.deepcopy(case)) for case in cases]
     if any(expected.shape != got.shape or not np.isfinite(got).all() for expected, got in pairs):
         return ""
     if law := power_law([got for _, got in pairs], [expected for expected, _ in pairs], parts):
         return f"it is what it should be times {law}"
-    for term in parts[0].terms.get(name, ()):
-        terms = [part.terms[name][term] for part in parts]
-        instead = [got - expected + value for (expected, got), value in zip(pairs, terms, strict=True)]
-        if all(close(expected + i, expected) for (expected, _), i in zip(pairs, instead, strict=True)):
-            return f"the term {term} is missing"
-        if law := power_law(instead, terms, parts):
-            return f"the term {term} is multiplied by {law}" if law != "-1" else f"the term {term} has the wrong sign"
-        if all(proportional(i, t) for i, t in zip(instead, terms, strict=True)):
-            return f"the mistake is in the term {term}: in each channel it has a factor that it should not have"
+    found = [text for term in parts[0].terms.get(name, ()) if (text := instead_of(term, parts, pairs, name))]
+    if found:
+        return found[0] if len(found) == 1 else ""
+    return instead_of_all(parts, pairs, name)
+
+
+def instead_of(term: str, parts: Sequence[Parts], pairs, name: str) -> str:
+    """What has become of a term, if all the others are right."""
+    terms = [part.terms[name][term] for part in parts]
+    instead = [got - expected + value for (expected, got), value in zip(pairs, terms, strict=True)]
+    if all(close(expected + i, expected) for (expected, _), i in zip(pairs, instead, strict=True)):
+        return f"the term {term} is missing"
+    law = power_law(instead, terms, parts)
+    return law and (f"the term {term} is multiplied by {law}" if law != "-1" else f"the term {term} has the wrong sign")
+
+
+def instead_of_all(parts: Sequence[Parts], pairs, name: str) -> str:
+    """What stands in place of the whole, or is added to it."""
     for other in parts[0].others.get(name, ()):
         values = [part.others[name][other] for part in parts]
         if all(close(got, value) for (_, got), value in zip(pairs, values, strict=True)):
@@ -435,14 +597,6 @@ def wrong_term(task: Task, cases, pairs, name: str) -> str:
         if law := power_law([got - expected for expected, got in pairs], values, parts):
             return f"something is added to what is right: {other} times {law}"
     return ""
-
-
-def proportional(a: np.ndarray, b: np.ndarray) -> bool:
-    """Whether each column of ``a`` is a multiple of that column of ``b``."""
-    if a.ndim < 2:
-        return False
-    factor = (a * b).sum(0) / np.maximum((b * b).sum(0), 1e-300)
-    return close(a, b * factor) and not np.allclose(factor, 1, rtol=1e-3)
 
 
 def power_law(got, base, parts: Sequence[Parts]) -> str:
@@ -494,16 +648,35 @@ def one_axis(test: Callable) -> Callable:
     return lambda expected, got: any(test(expected, got, axis) for axis in range(got.ndim))
 
 
+def is_stretched(expected: np.ndarray, got: np.ndarray) -> bool:
+    """Whether ``got`` is copies of ``expected``."""
+    try:
+        return got.size > expected.size and close(got, np.broadcast_to(expected, got.shape))
+    except ValueError:
+        return False
+
+
+def begins_right(expected: np.ndarray, got: np.ndarray) -> bool:
+    """Whether the first values are right, and all after them 0."""
+    if expected.shape != got.shape or got.size < 2 or not expected.all():
+        return False
+    end = int(np.flatnonzero(np.append(got.ravel(), 1))[-2]) + 1 if got.any() else 0
+    return 0 < end < got.size and close(np.append(got.ravel()[:end], expected.ravel()[end:]), expected.ravel())
+
+
 RELATIONS: dict[str, Callable[[np.ndarray, np.ndarray], bool]] = {
     "zero": lambda e, g: np.abs(g).max(initial=0) <= ATOL * np.abs(e).max(initial=0),
     "right but for its sign": lambda e, g: close(-g, e),
     "right but for its shape": lambda e, g: g.shape != e.shape and g.size == e.size and close(g.reshape(e.shape), e),
     "transposed": lambda e, g: g.ndim == 2 and close(g.T, e),
+    "broadcast to a larger shape": is_stretched,
     "not summed over an axis": one_axis(lambda e, g, axis: close(g.sum(axis), e)),
     "not averaged over an axis": one_axis(lambda e, g, axis: close(g.mean(axis), e)),
-    "broadcast to a larger shape": lambda e, g: g.ndim > 0 and g.shape != e.shape and close(g[0], e),
+    "right at its beginning and zero in the rest": begins_right,
     "right in size, with some wrong signs": lambda e, g: close(np.abs(g), np.abs(e)),
     "right in some places and zero in others": lambda e, g: (
         g.shape == e.shape and bool(np.any(g == 0)) and close(np.where(g == 0, e, g), e)
     ),
+    "in whole numbers, cut off behind the point": lambda e, g: close(g, np.trunc(e)),
 }
+PLAIN = (RELATIONS["right but for its sign"], RELATIONS["transposed"])  # nothing that was written is simpler
