@@ -6,6 +6,7 @@ import numpy as np
 
 from . import models
 from .framework import Exercise, Mistake, Task, variant
+from .slips import edit
 
 
 def cases(rng: np.random.Generator) -> list[tuple]:
@@ -164,14 +165,50 @@ MISTAKES = [
         stay_below,
     ),
     Mistake(
-        "the array that goes up and the one that goes down are one array with two names",
-        "does `above = x` make a second array?",
+        "f gets the same numbers both times, or what it gives isn't put into the result",
+        "print what f is called with: `above = x` makes no second array, an array of integers cuts eps off, and a "
+        "copy that you nudge has to be the one that f gets",
         lambda f, x, eps: np.zeros_like(x),
     ),
     Mistake(
         "f is called with one value instead of the whole array",
         "f takes an array of the shape of x, in which one value is nudged and the others are as they were",
         one_value,
+    ),
+    Mistake(
+        "the `return` stands inside the loop, so that only the first place is computed",
+        "after which line should the function end?",
+        edit(models.central_difference, ("    return d_x", "        return d_x")),
+    ),
+    Mistake(
+        "the values are kept in an array of integers, which cuts off what is behind the point",
+        "which type has your array, `print(d_x.dtype)`, and which should it have?",
+        edit(models.central_difference, ("np.zeros_like(x)", "np.zeros(x.shape, dtype=int)")),
+    ),
+    Mistake(
+        "the difference is divided by eps squared",
+        "how far is it from x - eps to x + eps?",
+        edit(models.central_difference, ("(2 * eps)", "eps**2")),
+    ),
+    Mistake(
+        "the first value is taken at x instead of x + eps",
+        "from the step down, how far is it to x + eps?",
+        edit(models.central_difference, ("above[index] = x[index] + eps", "above[index] = x[index]")),
+    ),
+    Mistake(
+        "the two values are added instead of subtracted",
+        "a slope is the difference of two values over a distance",
+        edit(models.central_difference, ("f(above) - f(below)", "f(above) + f(below)")),
+    ),
+    Mistake(
+        "parentheses are missing, as in f(x + eps) - f(x - eps) / (2 * eps)",
+        "what does Python divide here?",
+        edit(models.central_difference, ("(f(above) - f(below))", "f(above) - f(below)")),
+    ),
+    Mistake(
+        "only the last place's number is returned, in place of an array",
+        "each pass of the loop finds one number: where does it go?",
+        edit(models.central_difference, ("d_x[index] =", "d_x =")),
     ),
 ]
 

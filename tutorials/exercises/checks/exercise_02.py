@@ -6,6 +6,7 @@ import numpy as np
 
 from . import models
 from .framework import Exercise, Mistake, Task, variant
+from .slips import edit
 
 SHAPES = (  # of d, and of what was broadcast; square ones, too, in which a wrong axis is no error
     ((4, 3), (3,)),
@@ -69,8 +70,9 @@ MISTAKES = [
     setting(
         "the first one of the copies' gradients is taken",
         COPIES,
-        total=lambda d, axis, keepdims: d[tuple((slice(1) if keepdims else 0) if a in axis else slice(None)
-                                                for a in range(d.ndim))],
+        total=lambda d, axis, keepdims: d[
+            tuple((slice(1) if keepdims else 0) if a in axis else slice(None) for a in range(d.ndim))
+        ],
     ),
     setting(
         "axes of length 1 are not summed over",
@@ -114,7 +116,42 @@ MISTAKES = [
         "on which axes do the copies of one value lie, and on which the other values of x?",
         lambda d, shape: np.full(shape, d.sum()),
     ),
-]  # fmt: skip
+    Mistake(
+        "the `return` stands inside the first loop, so that only one axis is summed over",
+        "after which line should the function end?",
+        edit(models.unbroadcast, ("        d = d.sum(axis=0)", "        return d.sum(axis=0)")),
+    ),
+    Mistake(
+        "of the axes in front, only one is summed over",
+        "d may have more than one axis more than `shape`",
+        edit(models.unbroadcast, ("for _ in range(d.ndim - len(shape)):", "if d.ndim > len(shape):")),
+    ),
+    Mistake(
+        "the gradients are averaged over the axes in front, and summed over those of length 1",
+        COPIES,
+        edit(models.unbroadcast, ("d.sum(axis=0)", "d.mean(axis=0)")),
+    ),
+    Mistake(
+        "the gradients are averaged over the axes of length 1, and summed over those in front",
+        COPIES,
+        edit(models.unbroadcast, ("d.sum(axis=axis", "d.mean(axis=axis")),
+    ),
+    Mistake(
+        "along the axes in front, the first of the copies' gradients is taken",
+        COPIES,
+        edit(models.unbroadcast, ("d.sum(axis=0)", "d[0]")),
+    ),
+    Mistake(
+        "along the axes in front, the last of the copies' gradients is taken",
+        COPIES,
+        edit(models.unbroadcast, ("d.sum(axis=0)", "d[-1]")),
+    ),
+    Mistake(
+        "the axes that are summed over are those that don't have length 1",
+        "which axes does broadcasting stretch?",
+        edit(models.unbroadcast, ("length == 1", "length != 1")),
+    ),
+]
 
 EXERCISE = Exercise(
     2,

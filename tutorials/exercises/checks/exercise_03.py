@@ -8,6 +8,7 @@ import numpy as np
 
 from . import models
 from .framework import Exercise, Mistake, Task, variant
+from .slips import edit
 
 SHAPES = (5,), (4, 3), (3, 3), (2, 3, 4)
 
@@ -159,6 +160,29 @@ EXP = [
         lambda g, x: np.exp(g * x),
     ),
     Mistake(*ADDED, lambda g, x: g + np.exp(x)),
+    Mistake(
+        "exp is taken of g, too",
+        "what has arrived is multiplied as it is",
+        edit(models.exp_backward, ("g * np.exp(x)", "np.exp(g) * np.exp(x)")),
+    ),
+    Mistake(
+        "exp is taken of -x",
+        "which exponent does the derivative of exp have?",
+        edit(models.exp_backward, ("np.exp(x)", "np.exp(-x)")),
+    ),
+    Mistake(
+        "1 is subtracted, as by np.expm1",
+        "the derivative of exp(x) is exp(x): where does the 1 come from?",
+        edit(models.exp_backward, ("np.exp(x)", "np.expm1(x)")),
+    ),
+    Mistake(
+        "exp is taken of the exponential once more",
+        "the argument is x, not y: how often do you have to apply exp to get y from it?",
+        edit(models.exp_backward, ("np.exp(x)", "np.exp(np.exp(x))")),
+    ),
+    Mistake(
+        "2**x stands where e**x is due", "which base does exp have?", edit(models.exp_backward, ("np.exp(x)", "2.0**x"))
+    ),
 ]
 LOG = [
     of(log_backward, *WITHOUT_G, with_g=False),
@@ -268,6 +292,37 @@ TANH = [
     ),
     Mistake("the derivative is taken at g, as in 1 - tanh(g)**2", PLACE, lambda g, x: g * (1 - np.tanh(g) ** 2)),
     Mistake(*ADDED, lambda g, x: g + 1 - np.tanh(x) ** 2),
+    Mistake(
+        "1 - y is squared instead of y",
+        "which of the two does the formula square?",
+        edit(models.tanh_backward, ("1 - y**2", "(1 - y)**2")),
+    ),
+    Mistake("y is doubled instead of squared", "is it y * y or y + y?", edit(models.tanh_backward, ("y**2", "2 * y"))),
+    Mistake(
+        "tan stands where tanh is due",
+        "the tangent has poles; the hyperbolic tangent lies between -1 and 1",
+        edit(models.tanh_backward, ("np.tanh", "np.tan")),
+    ),
+    Mistake(
+        "y is replaced by its inverse function, arctanh",
+        "which function is y?",
+        edit(models.tanh_backward, ("np.tanh", "np.arctanh")),
+    ),
+    Mistake(
+        "the square root of the slope is taken",
+        "what do you get from the quotient rule, before you simplify?",
+        edit(models.tanh_backward, ("(1 - y**2)", "np.sqrt(1 - y**2)")),
+    ),
+    Mistake(
+        "g is inside of the square, as in 1 - (g * y)**2",
+        PLACE,
+        edit(models.tanh_backward, ("g * (1 - y**2)", "1 - (g * y) ** 2")),
+    ),
+    Mistake(
+        "it is divided by 1 - y**2 instead of multiplied",
+        "far from 0 the curve is flat: does your gradient become small there?",
+        edit(models.tanh_backward, ("g * (1", "g / (1")),
+    ),
 ]
 
 EXERCISE = Exercise(

@@ -10,6 +10,7 @@ import numpy as np
 
 from . import models
 from .framework import Exercise, Mistake, Task, variant
+from .slips import edit
 
 
 def same(g):
@@ -167,7 +168,11 @@ MISTAKES = [
         meet="in place",
     ),
     walk("the tape is read forwards", FORWARDS, order=1, dead="fail"),
-    walk("the tape is read forwards, and what no gradient has reached yet is left out", FORWARDS, order=1),
+    walk(
+        "only the entry of the result is read, as if the tape were read forwards or `return` stood inside the loop",
+        "of which entries has a gradient reached the output when you come to them? And when does your function end?",
+        order=1,
+    ),
     walk("the tape is read forwards, and what no gradient has reached yet gets a 0", FORWARDS, order=1, dead="zero"),
     walk(
         "entries are read that the result doesn't depend on",
@@ -213,6 +218,37 @@ MISTAKES = [
         "entries are read in the order in which a gradient reaches them, before others that use their output",
         COMPLETE,
         variant(breadth_first, once=True),
+    ),
+    Mistake(
+        "g itself is added, and the rules aren't called",
+        "each entry has a rule for each input: what is it for?",
+        edit(models.tape_backward, ("+ rule(g)", "+ g")),
+    ),
+    Mistake(
+        "gradients that meet at a name are multiplied",
+        "if a name is used twice, do the changes of the result add up or multiply?",
+        edit(models.tape_backward, ("gradients.get(name, 0.0) + rule(g)", "gradients.get(name, 1.0) * rule(g)")),
+    ),
+    Mistake("a gradient that arrives is subtracted", USES, edit(models.tape_backward, ("0.0) + rule", "0.0) - rule"))),
+    Mistake(
+        "a name's first gradient is added to 1",
+        "what has a name that no gradient has reached yet?",
+        edit(models.tape_backward, ("name, 0.0", "name, 1.0")),
+    ),
+    Mistake(
+        "the first gradient at a name is counted twice",
+        USES,
+        edit(models.tape_backward, ("gradients.get(name, 0.0) + rule(g)", "gradients.get(name, rule(g)) + rule(g)")),
+    ),
+    Mistake(
+        "the `return` stands inside the inner loop, after the first input",
+        "after which line should the function end?",
+        edit(models.tape_backward, ("    return gradients", "            return gradients")),
+    ),
+    Mistake(
+        "what a rule gives is added to g, the gradient of the output",
+        "the gradient of which name grows here?",
+        edit(models.tape_backward, ("gradients.get(name, 0.0) + rule(g)", "g + rule(g)")),
     ),
 ]
 

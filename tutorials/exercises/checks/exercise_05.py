@@ -6,6 +6,7 @@ import numpy as np
 
 from . import models
 from .framework import Exercise, Mistake, Task, variant
+from .slips import edit
 
 
 def matmul_cases(rng: np.random.Generator) -> list[tuple]:
@@ -117,6 +118,28 @@ MATMUL = [
         "which of them is the product with b, and which the product with a?",
         lambda g, a, b: {"d_a": a.T @ g, "d_b": g @ b.T},
     ),
+    Mistake("d_b is divided by n", INDICES, edit(models.matmul_backward, ("a.T @ g", "a.T @ g / len(g)"))),
+    Mistake("d_a is divided by n", INDICES, edit(models.matmul_backward, ("g @ b.T", "g @ b.T / len(g)"))),
+    Mistake(
+        "both gradients are divided by n",
+        "a product has no mean in it: where should a 1/n come from?",
+        edit(models.matmul_backward, ("g @ b.T", "g @ b.T / len(g)"), ("a.T @ g", "a.T @ g / len(g)")),
+    ),
+    Mistake(
+        "both gradients are transposed",
+        WHOSE_SHAPE,
+        edit(models.matmul_backward, ("g @ b.T", "(g @ b.T).T"), ("a.T @ g", "(a.T @ g).T")),
+    ),
+    Mistake(
+        "g is forgotten in both, as if it were 1 everywhere",
+        WITHOUT_G,
+        edit(models.matmul_backward, ("g @ b.T", "np.ones_like(g) @ b.T"), ("a.T @ g", "a.T @ np.ones_like(g)")),
+    ),
+    Mistake(
+        "d_a is b.T and d_b is a.T, without a product",
+        WITHOUT_G,
+        edit(models.matmul_backward, ("g @ b.T", "b.T"), ("a.T @ g", "a.T")),
+    ),
 ]
 
 MEAN = "if the loss is a mean, its 1/N is in g already; what do the gradients of N examples do when they meet?"
@@ -167,6 +190,34 @@ LINEAR = [
     linear("g is forgotten in d_x, as if it were 1 everywhere", WITHOUT_G, d_x="without g"),
     linear("g is forgotten in d_weight, as if it were 1 everywhere", WITHOUT_G, d_weight="without g"),
     linear("g is forgotten in d_bias, as if it were 1 everywhere", WITHOUT_G, d_bias="without g"),
+    Mistake(
+        "d_bias is the first example's alone",
+        "all N examples use the same bias",
+        edit(models.linear_backward, ("g.sum(axis=0)", "g[0]")),
+    ),
+    Mistake(
+        "d_bias is summed over x instead of g",
+        "which gradient reaches the bias: what has arrived, or the input?",
+        edit(models.linear_backward, ("g.sum(axis=0)", "x.sum(axis=0)")),
+    ),
+    Mistake("d_x is transposed", WHOSE_SHAPE, edit(models.linear_backward, ("g @ weight", "(g @ weight).T"))),
+    Mistake(
+        "d_weight is divided by the number of all values of g",
+        MEAN,
+        edit(models.linear_backward, ("g.T @ x", "g.T @ x / g.size")),
+    ),
+    Mistake(
+        "d_weight and d_bias are divided by the number of all values of g",
+        MEAN,
+        edit(
+            models.linear_backward, ("g.T @ x", "g.T @ x / g.size"), ("g.sum(axis=0)", "g.mean() * np.ones(g.shape[1])")
+        ),
+    ),
+    Mistake(
+        "d_bias is the number 1",
+        "the bias is added: which gradient does the chain rule multiply that 1 by?",
+        edit(models.linear_backward, ("g.sum(axis=0)", "np.ones(g.shape[1])")),
+    ),
 ]
 
 EXERCISE = Exercise(

@@ -6,6 +6,7 @@ import numpy as np
 
 from . import models
 from .framework import Exercise, Mistake, Task, variant
+from .slips import edit
 
 SHAPES = (6,), (4, 3), (3, 3), (2, 3, 4)
 
@@ -67,6 +68,41 @@ RELU = [
         lambda x: x[x > 0],
     ),
     Mistake("x is returned as it is", "and what becomes of the negative numbers?", lambda x: x.copy()),
+    Mistake(
+        "the negative numbers pass, with their signs turned around",
+        "which of the two numbers x and 0 is larger for x = 2?",
+        edit(models.relu, ("np.maximum(x, 0)", "np.maximum(-x, 0)")),
+    ),
+    Mistake(
+        "the larger one of x and 1 is taken",
+        "where does the graph of ReLU bend?",
+        edit(models.relu, ("np.maximum(x, 0)", "np.maximum(x, 1)")),
+    ),
+    Mistake(
+        "the larger one of x and -1 is taken",
+        "where does the graph of ReLU bend?",
+        edit(models.relu, ("np.maximum(x, 0)", "np.maximum(x, -1)")),
+    ),
+    Mistake(
+        "x is squared where it is positive",
+        "a positive number passes as it is",
+        edit(models.relu, ("np.maximum(x, 0)", "np.maximum(x, 0) * x")),
+    ),
+    Mistake(
+        "negative numbers become -1",
+        "what is max(x, 0) for x = -3?",
+        edit(models.relu, ("np.maximum(x, 0)", "np.where(x > 0, x, -1)")),
+    ),
+    Mistake(
+        "the result is in whole numbers",
+        "which type has your array, `print(y.dtype)`?",
+        edit(models.relu, ("np.maximum(x, 0)", "np.maximum(x, 0).astype(int)")),
+    ),
+    Mistake(
+        "the largest number of all is returned",
+        "NumPy has another function for the larger one of two numbers, entry by entry",
+        edit(models.relu, ("np.maximum(x, 0)", "np.max(x)")),
+    ),
 ]
 
 
@@ -120,6 +156,44 @@ RELU_BACKWARD = [
         "only those gradients are kept that pass, as by g[x > 0]",
         "d_x has the shape of x: something has to stand in the place of each negative number",
         lambda g, x: g[x > 0],
+    ),
+    Mistake(
+        "parentheses are missing, so that g * x is compared with 0",
+        "which comes first in `g * x > 0`: the product or the comparison?",
+        edit(models.relu_backward, ("g * (x > 0)", "(g * x > 0).astype(float)")),
+    ),
+    Mistake(
+        "the sign of x is multiplied, as by np.sign(x)",
+        "where x is negative, y is 0: by how much does it change when x does?",
+        edit(models.relu_backward, ("(x > 0)", "np.sign(x)")),
+    ),
+    Mistake(
+        "only where x is exactly 0 is the gradient stopped",
+        "where x is negative, y is 0: by how much does it change when x does?",
+        edit(models.relu_backward, ("x > 0", "x != 0")),
+    ),
+    Mistake(
+        "the kink is put at 1", "where does the graph of ReLU bend?", edit(models.relu_backward, ("x > 0", "x > 1"))
+    ),
+    Mistake(
+        "negative gradients are cut off, as by a ReLU of g",
+        "a negative gradient is as good as a positive one, and has to pass",
+        edit(models.relu_backward, ("g * (x > 0)", "np.maximum(g, 0)")),
+    ),
+    Mistake(
+        "negative gradients are cut off, too",
+        "a negative gradient is as good as a positive one, and has to pass",
+        edit(models.relu_backward, ("g * (x > 0)", "np.maximum(g, 0) * (x >= 0)")),
+    ),
+    Mistake(
+        "the forward pass is returned, max(x, 0)",
+        "what is asked for is the gradient: the slope, times what has arrived",
+        edit(models.relu_backward, ("g * (x > 0)", "np.maximum(x, 0)")),
+    ),
+    Mistake(
+        "the larger one of g and x is taken",
+        "what decides whether the gradient passes?",
+        edit(models.relu_backward, ("g * (x > 0)", "np.maximum(g, x)")),
     ),
 ]
 

@@ -6,6 +6,7 @@ import numpy as np
 
 from . import models
 from .framework import Exercise, Mistake, Task, variant
+from .slips import edit
 
 
 def batch(rng: np.random.Generator, n: int, classes: int, shift=0.0) -> tuple[np.ndarray, np.ndarray]:
@@ -233,6 +234,67 @@ FORWARD = [
         "the logarithm of a mean isn't the mean of logarithms: which comes first in L?",
         loss="log of the mean",
     ),
+    Mistake(
+        "the targets are off by one: each row is read one class before",
+        "the classes are counted from 0: what does targets hold for the first of them?",
+        edit(models.cross_entropy, ("[rows, targets]", "[rows, targets - 1]")),
+    ),
+    Mistake(
+        "the targets are off by one: each row is read one class after",
+        "the classes are counted from 0: what does targets hold for the first of them?",
+        edit(models.cross_entropy, ("[rows, targets]", "[rows, (targets + 1) % logits.shape[1]]")),
+    ),
+    Mistake(
+        "the losses are summed, and the minus is forgotten",
+        "L is a mean, of numbers that are never below 0",
+        edit(models.cross_entropy, ("-log_softmax[rows, targets].mean()", "log_softmax[rows, targets].sum()")),
+    ),
+    Mistake(
+        "the logarithm is taken to base 2",
+        "np.log is the natural logarithm, and e is the base of exp",
+        edit(
+            models.cross_entropy,
+            ("np.log(", "np.log2("),
+            ("np.exp(log_softmax)", "np.exp(centered) / np.exp(centered).sum(axis=1, keepdims=True)"),
+        ),
+    ),
+    Mistake(
+        "the logarithm is taken to base 10",
+        "np.log is the natural logarithm, and e is the base of exp",
+        edit(
+            models.cross_entropy,
+            ("np.log(", "np.log10("),
+            ("np.exp(log_softmax)", "np.exp(centered) / np.exp(centered).sum(axis=1, keepdims=True)"),
+        ),
+    ),
+    Mistake(
+        "softmax and log_softmax have changed places",
+        "which of the two adds up to 1 in each row?",
+        edit(
+            models.cross_entropy,
+            ('"softmax": softmax, "log_softmax": log_softmax', '"softmax": log_softmax, "log_softmax": softmax'),
+        ),
+    ),
+    Mistake(
+        "softmax is returned without having been divided by its sum",
+        "what should a row of softmax add up to?",
+        edit(models.cross_entropy, ("softmax = np.exp(log_softmax)", "softmax = np.exp(centered)")),
+    ),
+    Mistake(
+        "the median of the losses is taken",
+        "L is the mean over the batch",
+        edit(models.cross_entropy, (".mean()\n", "\n    loss = np.median(loss)\n")),
+    ),
+    Mistake(
+        "the loss of the first example alone is returned",
+        "L is the mean over the batch",
+        edit(models.cross_entropy, ("[rows, targets].mean()", "[0, targets[0]]")),
+    ),
+    Mistake(
+        "each row is read at its own number instead of its target's",
+        "which row has which class?",
+        edit(models.cross_entropy, ("[rows, targets]", "[rows, rows % logits.shape[1]]")),
+    ),
 ]
 BACKWARD = [
     backward(
@@ -305,6 +367,64 @@ BACKWARD = [
         "the sum of exponentials gets no gradient",
         "l = log(sum(exp(z))) - z_t has two terms: where is the first?",
         start="nothing",
+    ),
+    Mistake(
+        "the targets are off by one: 1 is subtracted one class before",
+        "the classes are counted from 0: what does targets hold for the first of them?",
+        edit(models.cross_entropy_backward, ("[targets]", "[targets - 1]")),
+    ),
+    Mistake(
+        "the targets are off by one: 1 is subtracted one class after",
+        "the classes are counted from 0: what does targets hold for the first of them?",
+        edit(models.cross_entropy_backward, ("[targets]", "[(targets + 1) % logits.shape[1]]")),
+    ),
+    Mistake(
+        "it is multiplied by N instead of divided",
+        "L is a mean: how much of it is one example's share?",
+        edit(models.cross_entropy_backward, ("/ n", "* n")),
+    ),
+    Mistake(
+        "the target's entry is set to 1 instead of having 1 subtracted",
+        "which number is added to or taken from the softmax at the right class?",
+        edit(models.cross_entropy_backward, ("softmax - one_hot", "np.where(one_hot == 1, 1, softmax)")),
+    ),
+    Mistake(
+        "the target's entry is set to -1 instead of having 1 subtracted",
+        "which number is added to or taken from the softmax at the right class?",
+        edit(models.cross_entropy_backward, ("softmax - one_hot", "np.where(one_hot == 1, -1, softmax)")),
+    ),
+    Mistake(
+        "the target's entry is set to 0 instead of having 1 subtracted",
+        "which number is added to or taken from the softmax at the right class?",
+        edit(models.cross_entropy_backward, ("softmax - one_hot", "np.where(one_hot == 1, 0, softmax)")),
+    ),
+    Mistake(
+        "the target's entry has its sign turned around instead of having 1 subtracted",
+        "which number is added to or taken from the softmax at the right class?",
+        edit(models.cross_entropy_backward, ("softmax - one_hot", "np.where(one_hot == 1, -softmax, softmax)")),
+    ),
+    Mistake(
+        "1 is subtracted everywhere",
+        "of each row, one entry is the target's",
+        edit(models.cross_entropy_backward, ("softmax - one_hot", "softmax - 1")),
+    ),
+    Mistake(
+        "only the softmax is divided by N, and the one-hot part is not",
+        "to which terms of the gradient does the loss's 1/N belong?",
+        edit(models.cross_entropy_backward, ("(softmax - one_hot) / n", "softmax / n - one_hot")),
+    ),
+    Mistake(
+        "the mean over the batch is taken of the gradients",
+        "each example's logits get their own gradient, of shape (N, classes)",
+        edit(models.cross_entropy_backward, ("(softmax - one_hot) / n", "(softmax - one_hot).mean(axis=0)")),
+    ),
+    Mistake(
+        "the gradient of the squared error is returned",
+        "the loss is a logarithm: differentiate it",
+        edit(
+            models.cross_entropy_backward,
+            ("(softmax - one_hot) / n", "2 * (softmax - one_hot) * softmax * (1 - softmax) / n"),
+        ),
     ),
 ]
 

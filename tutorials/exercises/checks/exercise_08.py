@@ -6,6 +6,7 @@ import numpy as np
 
 from . import models
 from .framework import Exercise, Mistake, Parts, Task, fixed_eps, variant
+from .slips import edit
 
 EPS = 1e-2  # so large that it matters where it is put
 SHAPES = (4, 3), (3, 5), (7, 2), (2, 3), (6, 4), (4, 4)  # the square one can also be averaged over the wrong axis
@@ -29,7 +30,7 @@ def cases(rng: np.random.Generator) -> list[tuple]:
 
 
 SPREADS = {
-    "biased": lambda x, mean, axes: ((x - mean) ** 2).mean(**axes),
+    "biased": lambda x, mean, axes: x.var(**axes),
     "unbiased": lambda x, mean, axes: x.var(ddof=1, **axes),
     "standard deviation": lambda x, mean, axes: x.std(**axes),
     "sum": lambda x, mean, axes: ((x - mean) ** 2).sum(**axes),
@@ -243,6 +244,126 @@ MISTAKES = [
     forward("the running statistics are returned as they came", UPDATE, update="unchanged"),
     forward("running_var is returned as it came", UPDATE, update_var="unchanged"),
     forward("old and batch are averaged half and half, whatever the momentum", UPDATE, update="mean of both"),
+    Mistake(
+        "running_var is moved towards the standard deviation",
+        "look at what running_var is divided by in evaluation: is it a variance, or its root?",
+        edit(models.batch_norm_forward, ("+ momentum * unbiased", "+ momentum * np.sqrt(unbiased)")),
+    ),
+    Mistake(
+        "running_var is moved towards the root of the variance, times m/(m - 1)",
+        "look at what running_var is divided by in evaluation: is it a variance, or its root?",
+        edit(models.batch_norm_forward, ("momentum * unbiased", "momentum * np.sqrt(var) * m / (m - 1)")),
+    ),
+    Mistake(
+        "running_var is moved towards the root of the biased variance",
+        "look at what running_var is divided by in evaluation: is it a variance, or its root?",
+        edit(models.batch_norm_forward, ("momentum * unbiased", "momentum * np.sqrt(var)")),
+    ),
+    Mistake(
+        "running_var contains eps",
+        "where does the formula have eps?",
+        edit(models.batch_norm_forward, ("unbiased = var *", "unbiased = (var + eps) *")),
+    ),
+    Mistake(
+        "x_hat is normalized twice",
+        "what are the mean and the variance of x_hat already?",
+        edit(
+            models.batch_norm_forward,
+            (
+                "    unbiased =",
+                "    x_hat = (x_hat - x_hat.mean(axis=0)) / np.sqrt(x_hat.var(axis=0) + eps)\n    unbiased =",
+            ),
+        ),
+    ),
+    Mistake(
+        "mean and variance go over the channels, each by itself",
+        "there is one mean and one variance for each channel: which axis has to disappear?",
+        edit(
+            models.batch_norm_forward,
+            ("mean = x.mean(axis=0)", "mean = x.mean(axis=1)"),
+            ("var = x.var(axis=0)", "var = ((x - mean) ** 2).mean(axis=1)"),
+        ),
+    ),
+    Mistake(
+        "var already contains eps",
+        ROOT,
+        edit(models.batch_norm_forward, ("x.var(axis=0)", "x.var(axis=0) + eps"), ("var + eps)", "var)")),
+    ),
+    Mistake("eps is added twice", ROOT, edit(models.batch_norm_forward, ("var + eps", "var + 2 * eps"))),
+    Mistake("eps is subtracted", ROOT, edit(models.batch_norm_forward, ("var + eps", "var - eps"))),
+    Mistake(
+        "eps is added to x_hat instead of under the root",
+        ROOT,
+        edit(models.batch_norm_forward, ("/ np.sqrt(var + eps)", "/ np.sqrt(var) + eps")),
+    ),
+    Mistake(
+        "running_mean and running_var have changed places",
+        "which of them moves towards the batch's mean?",
+        edit(
+            models.batch_norm_forward,
+            ('"running_mean": (', '"a": ('),
+            ('"running_var": (', '"running_mean": ('),
+            ('"a": (', '"running_var": ('),
+        ),
+    ),
+    Mistake(
+        "mean and var have changed places",
+        "which of the two is never negative?",
+        edit(models.batch_norm_forward, ('"mean": mean,', '"mean": var,'), ('"var": var,', '"var": mean,')),
+    ),
+    Mistake(
+        "the running statistics are updated before they are due, and normalize the batch",
+        "they are for evaluation; which statistics does algorithm 1 use, in training?",
+        edit(
+            models.batch_norm_forward,
+            (
+                "    x_hat =",
+                "    rm = (1 - momentum) * running_mean + momentum * mean\n    rv = (1 - momentum) * "
+                "running_var + momentum * var * m / (m - 1)\n    x_hat =",
+            ),
+            ("(x - mean)", "(x - rm)"),
+            ("var + eps", "rv + eps"),
+        ),
+    ),
+    Mistake(
+        "the running mean is subtracted from x, and the batch's variance divides",
+        "they are for evaluation; which statistics does algorithm 1 use, in training?",
+        edit(models.batch_norm_forward, ("(x - mean)", "(x - running_mean)")),
+    ),
+    Mistake(
+        "the running variance divides, and the batch's mean is subtracted",
+        "they are for evaluation; which statistics does algorithm 1 use, in training?",
+        edit(models.batch_norm_forward, ("var + eps", "running_var + eps")),
+    ),
+    Mistake(
+        "running_mean alone has its momentum the other way round",
+        "compare the two updates: they have the same form",
+        edit(
+            models.batch_norm_forward,
+            ("(1 - momentum) * running_mean + momentum * mean", "momentum * running_mean + (1 - momentum) * mean"),
+        ),
+    ),
+    Mistake(
+        "running_mean is returned as it came",
+        UPDATE,
+        edit(models.batch_norm_forward, ("(1 - momentum) * running_mean + momentum * mean", "running_mean + 0")),
+    ),
+    Mistake(
+        "the correction is applied to the old running variance, too",
+        TWO_VARIANCES,
+        edit(
+            models.batch_norm_forward,
+            (
+                "(1 - momentum) * running_var + momentum * unbiased",
+                "((1 - momentum) * running_var + momentum * var) * m / (m - 1)",
+            ),
+        ),
+    ),
+    Mistake(
+        "running_mean gets the factor m/(m - 1), too",
+        TWO_VARIANCES,
+        edit(models.batch_norm_forward, ("+ momentum * mean", "+ momentum * mean * m / (m - 1)")),
+    ),
 ]
 
 EXERCISE = Exercise(

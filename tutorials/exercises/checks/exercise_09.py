@@ -6,6 +6,7 @@ import numpy as np
 
 from . import models
 from .framework import Exercise, Mistake, Parts, Task, fixed_eps, variant
+from .slips import edit
 
 EPS = 1e-2  # so large that it matters where it is put
 
@@ -156,6 +157,48 @@ EVAL = [
     evaluation("beta is subtracted", SIGN, with_beta=-1),
     evaluation("gamma and beta have changed places", "which of them scales, and which of them shifts?", swapped=True),
     evaluation("beta is added before gamma is multiplied", SIGN, beta_first=True),
+    Mistake(
+        "each example's own mean, over its channels, is subtracted",
+        COMPANY,
+        edit(models.batch_norm_eval, ("running_mean)", "x.mean(axis=1, keepdims=True))")),
+    ),
+    Mistake(
+        "each example is normalized by its own mean and variance",
+        "which statistics are collected for evaluation?",
+        edit(
+            models.batch_norm_eval,
+            ("running_mean)", "x.mean(axis=1, keepdims=True))"),
+            ("running_var +", "x.var(axis=1, keepdims=True) +"),
+        ),
+    ),
+    Mistake(
+        "running_mean and running_var have changed places",
+        "which of them is subtracted, and which is under the root?",
+        edit(
+            models.batch_norm_eval,
+            ("running_mean)", "running_V)"),
+            ("running_var +", "running_mean +"),
+            ("running_V)", "running_var)"),
+        ),
+    ),
+    Mistake(
+        "it is normalized twice, with the running statistics",
+        "the formula is applied once",
+        edit(
+            models.batch_norm_eval,
+            ("    return", "    x_hat = (x_hat - running_mean) / np.sqrt(running_var + eps)\n    return"),
+        ),
+    ),
+    Mistake(
+        "eps is added to x_hat instead of under the root",
+        ROOT,
+        edit(models.batch_norm_eval, ("/ np.sqrt(running_var + eps)", "/ np.sqrt(running_var) + eps")),
+    ),
+    Mistake(
+        "x_hat and gamma are added",
+        "which of gamma and beta multiplies?",
+        edit(models.batch_norm_eval, ("gamma * x_hat", "gamma + x_hat")),
+    ),
 ]
 LINE = [
     fixed_eps(scale_and_shift),
@@ -180,6 +223,32 @@ LINE = [
     line("beta is scaled together with running_mean", "does gamma or the root apply to beta?", shift="beta scaled"),
     line("beta is multiplied by gamma in the shift", "does gamma apply to beta?", shift="beta by gamma"),
     line("running_mean is divided by the scale", COLLECT, shift="divided"),
+    Mistake(
+        "scale and shift have changed places",
+        "which of them multiplies x?",
+        edit(
+            models.scale_and_shift,
+            (
+                '"scale": scale, "shift": beta - running_mean * scale',
+                '"scale": beta - running_mean * scale, "shift": scale',
+            ),
+        ),
+    ),
+    Mistake(
+        "running_var stands where running_mean is due in the shift",
+        COLLECT,
+        edit(models.scale_and_shift, ("running_mean * scale", "running_var * scale")),
+    ),
+    Mistake(
+        "beta is divided by the root, too",
+        COLLECT,
+        edit(models.scale_and_shift, ("beta - running", "beta / np.sqrt(running_var + eps) - running")),
+    ),
+    Mistake(
+        "beta and running_mean are both multiplied by gamma alone in the shift",
+        COLLECT,
+        edit(models.scale_and_shift, ("beta - running_mean * scale", "gamma * (beta - running_mean)")),
+    ),
 ]
 
 EXERCISE = Exercise(

@@ -6,6 +6,7 @@ import numpy as np
 
 from . import models
 from .framework import Exercise, Mistake, Parts, Task, fixed_eps, variant
+from .slips import edit
 
 EPS = 1e-3  # so large that it matters where it is put
 
@@ -28,10 +29,10 @@ def batch(rng: np.random.Generator, m: int, channels: int) -> dict[str, np.ndarr
 
 
 def arguments(*names: str):
-    """Cases of these quantities, on batches of several shapes; m is never C."""
+    """Cases of these quantities, on batches of several shapes; in a square one a wrong axis is no error."""
 
     def cases(rng: np.random.Generator) -> list[tuple]:
-        batches = [batch(rng, m, channels) for m, channels in ((4, 3), (3, 5), (7, 2), (6, 1))]
+        batches = [batch(rng, m, channels) for m, channels in ((4, 3), (3, 5), (7, 2), (4, 4), (6, 1))]
         return [tuple(EPS if name == "eps" else values[name] for name in names) for values in batches]
 
     return cases
@@ -137,6 +138,109 @@ WHOLE = [
         lambda d_y, x, gamma, eps: backward(d_y, x, gamma, eps, through_mean=False, through_var=False),
     ),
     Mistake(*AXIS, lambda d_y, x, gamma, eps: backward(d_y, x, gamma, eps, axis=1)),
+    Mistake(
+        "m is the number of channels",
+        "mean and variance are taken over the m examples: how many are these?",
+        edit(models.batch_norm_backward, ("len(x)", "x.shape[1]")),
+    ),
+    Mistake(
+        "m is the number of all values, m * C",
+        "mean and variance are taken over the m examples: how many are these?",
+        edit(models.batch_norm_backward, ("len(x)", "x.size")),
+    ),
+    Mistake(
+        "m - 1 stands where m is due (and the variance is divided by m)",
+        "batch normalization normalizes with the biased variance, divided by m; m - 1 is for the "
+        "running variance alone",
+        edit(models.batch_norm_backward, ("m = len(x)", "m = len(x) - 1")),
+    ),
+    Mistake(
+        "m - 1 stands where m is due, in the variance and on the way back through it",
+        "batch normalization normalizes with the biased variance, divided by m; m - 1 is for the "
+        "running variance alone",
+        edit(
+            models.batch_norm_backward,
+            ("x.var(axis=0)", "x.var(axis=0, ddof=1)"),
+            ("(x - mean) / m", "(x - mean) / (m - 1)"),
+        ),
+    ),
+    Mistake(
+        "m - 1 stands where m is due, in the variance and in d_x",
+        "batch normalization normalizes with the biased variance, divided by m; m - 1 is for the "
+        "running variance alone",
+        edit(models.batch_norm_backward, ("x.var(axis=0)", "x.var(axis=0, ddof=1)"), ("m = len(x)", "m = len(x) - 1")),
+    ),
+    Mistake(
+        "m - 1 stands where m is due, on the way back through the variance",
+        "batch normalization normalizes with the biased variance, divided by m; m - 1 is for the "
+        "running variance alone",
+        edit(models.batch_norm_backward, ("(x - mean) / m +", "(x - mean) / (m - 1) +")),
+    ),
+    Mistake(
+        "the standard deviation stands in the place of the variance",
+        "has the root been taken twice?",
+        edit(models.batch_norm_backward, ("x.var(axis=0)", "x.std(axis=0)")),
+    ),
+    Mistake(
+        "the variance already contains eps, and gets it once more",
+        "the forward pass has sqrt(var + eps)",
+        edit(models.batch_norm_backward, ("x.var(axis=0)", "x.var(axis=0) + eps")),
+    ),
+    Mistake(
+        "eps is added after the root in d_var",
+        "the forward pass takes sqrt(var + eps), not sqrt(var) + eps",
+        edit(models.batch_norm_backward, ("(var + eps) ** (-3 / 2)", "(np.sqrt(var) + eps) ** -3")),
+    ),
+    Mistake(
+        "mean and variance go over the channels, x.mean(axis=1) and x.var(axis=1)",
+        "one mean and one variance for each channel: which axis has to disappear?",
+        edit(models.batch_norm_backward, ("x.mean(axis=0)", "x.mean(axis=1)"), ("x.var(axis=0)", "x.var(axis=1)")),
+    ),
+    Mistake(
+        "mean and variance go over the channels, x.mean(axis=1) and x.var(axis=1), with keepdims",
+        "one mean and one variance for each channel: which axis has to disappear?",
+        edit(
+            models.batch_norm_backward,
+            ("x.mean(axis=0)", "x.mean(axis=1, keepdims=True)"),
+            ("x.var(axis=0)", "x.var(axis=1, keepdims=True)"),
+        ),
+    ),
+    Mistake(
+        "everything goes over the channels instead of the batch",
+        "one mean and one variance for each channel: which axis has to disappear?",
+        edit(models.batch_norm_backward, ("axis=0", "axis=1")),
+    ),
+    Mistake(
+        "d_mean is computed from d_y instead of d_x_hat",
+        "what arrives at the mean has gone through gamma",
+        edit(models.batch_norm_backward, ("d_mean = np.sum(d_x_hat", "d_mean = np.sum(d_y")),
+    ),
+    Mistake(
+        "d_var is computed from d_y instead of d_x_hat",
+        "what arrives at the variance has gone through gamma",
+        edit(models.batch_norm_backward, ("d_var = np.sum(d_x_hat", "d_var = np.sum(d_y")),
+    ),
+    Mistake(
+        "d_gamma and d_beta have changed places",
+        "which of them is the sum of d_y alone?",
+        edit(
+            models.batch_norm_backward, ('"d_gamma": d_gamma, "d_beta": d_beta', '"d_gamma": d_beta, "d_beta": d_gamma')
+        ),
+    ),
+    Mistake(
+        "d_mean and d_var have changed places",
+        "which of them goes through a square?",
+        edit(models.batch_norm_backward, ('"d_var": d_var, "d_mean": d_mean', '"d_var": d_mean, "d_mean": d_var')),
+    ),
+    Mistake(
+        "d_gamma and d_beta are averaged over the batch",
+        "all m examples use gamma and beta: are their gradients summed or averaged?",
+        edit(
+            models.batch_norm_backward,
+            ("d_gamma = np.sum", "d_gamma = np.mean"),
+            ("d_beta = np.sum", "d_beta = np.mean"),
+        ),
+    ),
 ]
 
 
@@ -189,6 +293,16 @@ STEP_1 = [
         "x_hat has one value for each example and channel, and so has its gradient",
         lambda d_y, gamma: (d_y * gamma).sum(0),
     ),
+    Mistake(
+        "d_y and gamma are added",
+        "y = gamma * x_hat + beta: what is the derivative with respect to x_hat?",
+        edit(models.d_x_hat, ("d_y * gamma", "d_y + gamma")),
+    ),
+    Mistake(
+        "gamma is multiplied over all channels, as in a matrix product",
+        "each channel has a gamma of its own",
+        edit(models.d_x_hat, ("d_y * gamma", "d_y @ gamma")),
+    ),
 ]
 STEP_2 = [
     step(d_var, *AXIS, axis=1),
@@ -200,6 +314,63 @@ STEP_2 = [
     step(d_var, *NO_EPS, eps_in=False),
     step(d_var, "the sum over the batch is an average", AVERAGED[1], average=True),
     step(d_var, "x is used where x - mean is due", "what is it that the root divides in x_hat?", centre=False),
+    Mistake(
+        "eps is added after the root",
+        "the forward pass takes sqrt(var + eps), not sqrt(var) + eps",
+        edit(models.d_var, ("(var + eps) ** (-3 / 2)", "(np.sqrt(var) + eps) ** -3")),
+    ),
+    Mistake(
+        "parentheses are missing, as in d_x_hat * x - mean",
+        "what does Python multiply by d_x_hat?",
+        edit(models.d_var, ("(x - mean)", "x - mean")),
+    ),
+    Mistake(
+        "parentheses are missing in the exponent, as in ** -3 / 2",
+        "Python takes powers before it divides",
+        edit(models.d_var, ("** (-3 / 2)", "** -3 / 2")),
+    ),
+    Mistake(
+        "the root's derivative has the power 3/2 instead of -3/2",
+        "v**(-1/2) loses one from its exponent",
+        edit(models.d_var, ("-3 / 2", "3 / 2")),
+    ),
+    Mistake(
+        "the root's derivative has the power -5/2 instead of -3/2",
+        "v**(-1/2) loses one from its exponent",
+        edit(models.d_var, ("-3 / 2", "-5 / 2")),
+    ),
+    Mistake(
+        "the root's derivative has the power -3 instead of -3/2, as if var were the standard deviation",
+        "v**(-1/2) loses one from its exponent",
+        edit(models.d_var, ("(-3 / 2)", "-3.0")),
+    ),
+    Mistake(
+        "the sum is missing",
+        "the variance is one number that all m examples use",
+        edit(models.d_var, ("np.sum(d_x_hat * (x - mean), axis=0)", "(d_x_hat * (x - mean))")),
+    ),
+    Mistake(
+        "the distances from the mean are squared",
+        "x_hat = (x - mean) / root: how often does x - mean occur in it?",
+        edit(models.d_var, ("(x - mean)", "(x - mean) ** 2")),
+    ),
+    Mistake(
+        "d_x_hat and the distances are summed before they are multiplied",
+        "each example has its own product",
+        edit(
+            models.d_var, ("np.sum(d_x_hat * (x - mean), axis=0)", "np.sum(d_x_hat, axis=0) * np.sum(x - mean, axis=0)")
+        ),
+    ),
+    Mistake(
+        "d_x_hat is forgotten",
+        "the chain rule multiplies by what arrives",
+        edit(models.d_var, ("d_x_hat * (x - mean)", "(x - mean)")),
+    ),
+    Mistake(
+        "x_hat stands in the place of x - mean",
+        "is the root divided by once or twice?",
+        edit(models.d_var, ("(x - mean)", "(x - mean) / np.sqrt(var + eps)")),
+    ),
 ]
 STEP_3 = [
     step(d_mean, *NO_AXIS, axis=None),
@@ -209,6 +380,56 @@ STEP_3 = [
     step(d_mean, *NO_EPS, eps_in=False),
     step(d_mean, "it is divided by the variance instead of its root", "x_hat = (x - mean) / sqrt(var + eps)", power=-1),
     step(d_mean, "the division by the root is forgotten", "x_hat = (x - mean) / sqrt(var + eps)", power=0),
+    Mistake(
+        "eps is added after the root",
+        "the forward pass takes sqrt(var + eps), not sqrt(var) + eps",
+        edit(models.d_mean, ("/ np.sqrt(var + eps)", "/ (np.sqrt(var) + eps)")),
+    ),
+    Mistake(
+        "the sums go over the channels instead of the batch",
+        "the sum has to leave one number for each channel",
+        edit(models.d_mean, ("axis=0", "axis=1")),
+    ),
+    Mistake(
+        "the sum is missing",
+        "the mean is one number that all m examples use",
+        edit(models.d_mean, ("np.sum(d_x_hat, axis=0)", "d_x_hat")),
+    ),
+    Mistake(
+        "it is multiplied by the root instead of divided",
+        "x_hat = (x - mean) / sqrt(var + eps)",
+        edit(models.d_mean, ("* -1 / np.sqrt", "* -1 * np.sqrt")),
+    ),
+    Mistake(
+        "the -2 stands before x alone, as in -2 * x - mean",
+        "what does the square's derivative multiply?",
+        edit(models.d_mean, ("-2 * (x - mean)", "-2 * x - mean")),
+    ),
+    Mistake(
+        "the way through the variance has x where x - mean is due",
+        "var = sum((x - mean)**2) / m: what is squared?",
+        edit(models.d_mean, ("-2 * (x - mean)", "-2 * x")),
+    ),
+    Mistake(
+        "the way through the variance isn't 0, because mean is subtracted from nothing: -2 * mean",
+        "what do the distances from the mean sum to?",
+        edit(models.d_mean, ("-2 * (x - mean)", "-2 * mean")),
+    ),
+    Mistake(
+        "d_x_hat is forgotten",
+        "the chain rule multiplies by what arrives",
+        edit(models.d_mean, ("np.sum(d_x_hat, axis=0)", "len(x)")),
+    ),
+    Mistake(
+        "d_var is added as it is",
+        "how does the variance depend on the mean?",
+        edit(models.d_mean, ("d_var * np.sum(-2 * (x - mean), axis=0) / m", "d_var")),
+    ),
+    Mistake(
+        "it is multiplied by x - mean",
+        "the derivative of x - mean with respect to the mean is a number",
+        edit(models.d_mean, ("np.sum(d_x_hat, axis=0)", "np.sum(d_x_hat * (x - mean), axis=0)")),
+    ),
 ]
 STEP_4 = [
     step(d_x, *NO_MEAN, by_mean=0),
@@ -228,6 +449,94 @@ STEP_4 = [
     step(d_x, "the division by the root is forgotten", "x_hat = (x - mean) / sqrt(var + eps)", power=0),
     step(d_x, "the sign of the way through the variance is wrong", "d_var already has its sign", by_var=-2),
     step(d_x, "the sign of the way through the mean is wrong", "d_mean already has its sign", by_mean=-1),
+    Mistake(
+        "eps is added after the root",
+        "the forward pass takes sqrt(var + eps), not sqrt(var) + eps",
+        edit(models.d_x, ("/ np.sqrt(var + eps)", "/ (np.sqrt(var) + eps)")),
+    ),
+    Mistake(
+        "m is the number of channels",
+        "mean and variance are taken over the m examples: how many are these?",
+        edit(models.d_x, ("len(x)", "x.shape[1]")),
+    ),
+    Mistake(
+        "m is the number of all values, m * C",
+        "mean and variance are taken over the m examples: how many are these?",
+        edit(models.d_x, ("len(x)", "x.size")),
+    ),
+    Mistake(
+        "m - 1 stands where m is due, in both places",
+        "batch normalization normalizes with the biased variance, divided by m; m - 1 is for the "
+        "running variance alone",
+        edit(models.d_x, ("m = len(x)", "m = len(x) - 1")),
+    ),
+    Mistake(
+        "m - 1 stands where m is due, on the way through the variance",
+        "batch normalization normalizes with the biased variance, divided by m; m - 1 is for the "
+        "running variance alone",
+        edit(models.d_x, ("(x - mean) / m", "(x - mean) / (m - 1)")),
+    ),
+    Mistake(
+        "m - 1 stands where m is due, on the way through the mean",
+        "batch normalization normalizes with the biased variance, divided by m; m - 1 is for the "
+        "running variance alone",
+        edit(models.d_x, ("d_mean / m", "d_mean / (m - 1)")),
+    ),
+    Mistake(
+        "the 1/m of both ways is missing",
+        "mean = sum(x) / m: by how much does it change when one x does?",
+        edit(models.d_x, ("(x - mean) / m + d_mean / m", "(x - mean) + d_mean")),
+    ),
+    Mistake(
+        "on the way through the variance there is x where x - mean is due",
+        "var = sum((x - mean)**2) / m: what is squared?",
+        edit(models.d_x, ("(x - mean)", "x")),
+    ),
+    Mistake(
+        "the way through the variance has x + mean where x - mean is due",
+        "var = sum((x - mean)**2) / m: what is squared?",
+        edit(models.d_x, ("(x - mean)", "(x + mean)")),
+    ),
+    Mistake(
+        "the 2 stands before x alone, as in 2 * x - mean",
+        "what does the square's derivative multiply?",
+        edit(models.d_x, ("d_var * 2 * (x - mean)", "d_var * (2 * x - mean)")),
+    ),
+    Mistake(
+        "parentheses are missing around x - mean",
+        "what does Python multiply by d_var?",
+        edit(models.d_x, ("* (x - mean) / m", "* x - mean / m")),
+    ),
+    Mistake(
+        "the distances are squared on the way through the variance",
+        "what is the derivative of (x - mean)**2?",
+        edit(models.d_x, ("(x - mean)", "(x - mean) ** 2")),
+    ),
+    Mistake(
+        "the sum of the distances stands where each example's own is due",
+        "d_x has a value for each example",
+        edit(models.d_x, ("(x - mean)", "np.sum(x - mean, axis=0)")),
+    ),
+    Mistake(
+        "everything is divided by m, too",
+        "which of the three ways have a 1/m?",
+        edit(models.d_x, ("d_x_hat / np", "d_x_hat / m / np")),
+    ),
+    Mistake(
+        "the ways through variance and mean are both forgotten",
+        "x also reaches the output through mean and through var, on three ways in all",
+        edit(models.d_x, ("+ d_var * 2 * (x - mean) / m + d_mean / m", "")),
+    ),
+    Mistake(
+        "d_x_hat is multiplied by the root instead of divided",
+        "x_hat = (x - mean) / sqrt(var + eps)",
+        edit(models.d_x, ("d_x_hat / np", "d_x_hat * np")),
+    ),
+    Mistake(
+        "the mean is multiplied to d_mean",
+        "mean = sum(x) / m: what is its derivative?",
+        edit(models.d_x, ("d_mean / m", "d_mean * mean / m")),
+    ),
 ]
 STEP_5 = [
     step(d_gamma, *AXIS, axis=1),
@@ -236,6 +545,31 @@ STEP_5 = [
     step(d_gamma, *SHAPE, keepdims=True),
     Mistake("d_y alone is summed", "d(gamma * x_hat) / d gamma = x_hat", lambda d_y, x_hat: d_y.sum(0)),
     Mistake("the sum is missing", "gamma has one value for each channel; all m examples use it", lambda d, h: d * h),
+    Mistake(
+        "x_hat alone is summed",
+        "the chain rule multiplies by what arrives",
+        edit(models.d_gamma, ("d_y * x_hat", "x_hat")),
+    ),
+    Mistake(
+        "d_y and x_hat are added",
+        "d(gamma * x_hat) / d gamma = x_hat, times what arrives",
+        edit(models.d_gamma, ("d_y * x_hat", "(d_y + x_hat)")),
+    ),
+    Mistake(
+        "both are summed before they are multiplied",
+        "each example has its own product",
+        edit(models.d_gamma, ("np.sum(d_y * x_hat, axis=0)", "np.sum(d_y, axis=0) * np.sum(x_hat, axis=0)")),
+    ),
+    Mistake(
+        "x_hat is squared",
+        "y = gamma * x_hat + beta: how often does x_hat occur?",
+        edit(models.d_gamma, ("d_y * x_hat", "d_y * x_hat**2")),
+    ),
+    Mistake(
+        "it is a matrix product of all channels",
+        "each channel has a gamma of its own",
+        edit(models.d_gamma, ("np.sum(d_y * x_hat, axis=0)", "d_y.T @ x_hat")),
+    ),
 ]
 STEP_6 = [
     step(d_beta, *AXIS, axis=1),
@@ -243,6 +577,21 @@ STEP_6 = [
     step(d_beta, *BETA_MEAN, average=True),
     step(d_beta, *SHAPE, keepdims=True),
     Mistake("the sum is missing", "beta has one value for each channel; all m examples use it", lambda d_y: d_y.copy()),
+    Mistake(
+        "the number of examples is returned",
+        "the chain rule multiplies by what arrives",
+        edit(models.d_beta, ("d_y, axis", "np.ones_like(d_y), axis")),
+    ),
+    Mistake(
+        "the first example's gradient is returned",
+        "beta has one value for each channel; all m examples use it",
+        edit(models.d_beta, ("np.sum(d_y, axis=0)", "d_y[0]")),
+    ),
+    Mistake(
+        "a 1 for each channel is returned",
+        "the chain rule multiplies by what arrives",
+        edit(models.d_beta, ("np.sum(d_y, axis=0)", "np.ones(d_y.shape[1])")),
+    ),
 ]
 
 # What each step is made of, for mistakes that are not in the catalogue.

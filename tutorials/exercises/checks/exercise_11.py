@@ -6,13 +6,14 @@ import numpy as np
 
 from . import models
 from .framework import Exercise, Mistake, Parts, Task, variant
+from .slips import edit
 
 EPS = 1e-3  # so large that the mean of x_hat**2 isn't 1
 
 
 def cases(rng: np.random.Generator) -> list[tuple]:
     found = []
-    for m, channels in ((4, 3), (3, 5), (7, 2), (6, 1)):
+    for m, channels in ((4, 3), (3, 5), (7, 2), (4, 4), (6, 1)):
         x = rng.normal(rng.normal(size=channels), rng.uniform(0.1, 2, channels), (m, channels))
         std = np.sqrt(x.var(0) + EPS)
         gamma = rng.uniform(0.5, 2, channels) * rng.choice([-1, 1], channels)
@@ -113,6 +114,146 @@ MISTAKES = [
         "x_hat is missing in front of the last mean",
         "the way through the variance ends with 2 (x_i - mean) / m: is that the same for all examples?",
         x_hat_in=False,
+    ),
+    Mistake(
+        "parentheses are missing: gamma / std multiplies d_y alone",
+        "d_x_hat is in all three terms, so its factor stands before a bracket",
+        edit(
+            models.batch_norm_d_x,
+            (
+                "(d_y - d_y.mean(axis=0) - x_hat * (d_y * x_hat).mean(axis=0))",
+                "d_y - d_y.mean(axis=0) - x_hat * (d_y * x_hat).mean(axis=0)",
+            ),
+        ),
+    ),
+    Mistake(
+        "parentheses are missing: gamma multiplies d_y alone, and std divides only the last term",
+        "d_x_hat is in all three terms, so its factor stands before a bracket",
+        edit(
+            models.batch_norm_d_x,
+            (
+                "gamma / std * (d_y - d_y.mean(axis=0) - x_hat * (d_y * x_hat).mean(axis=0))",
+                "gamma * d_y - d_y.mean(axis=0) - x_hat * (d_y * x_hat).mean(axis=0) / std",
+            ),
+        ),
+    ),
+    Mistake(
+        "std divides only the last of the three terms",
+        "d_x_hat is in all three terms, so its factor stands before a bracket",
+        edit(
+            models.batch_norm_d_x,
+            (
+                "gamma / std * (d_y - d_y.mean(axis=0) - x_hat * (d_y * x_hat).mean(axis=0))",
+                "gamma * (d_y - d_y.mean(axis=0) - x_hat * (d_y * x_hat).mean(axis=0) / std)",
+            ),
+        ),
+    ),
+    Mistake(
+        "std divides only the first of the three terms",
+        "d_x_hat is in all three terms, so its factor stands before a bracket",
+        edit(models.batch_norm_d_x, ("gamma / std * (d_y -", "gamma * (d_y / std -")),
+    ),
+    Mistake(
+        "m - 1 stands where m is due, in both means",
+        "batch normalization normalizes with the biased variance, divided by m; m - 1 is for the "
+        "running variance alone",
+        edit(
+            models.batch_norm_d_x,
+            (
+                "(d_y - d_y.mean(axis=0) - x_hat * (d_y * x_hat).mean(axis=0))",
+                "(d_y - (d_y.sum(axis=0) + x_hat * (d_y * x_hat).sum(axis=0)) / (len(d_y) - 1))",
+            ),
+        ),
+    ),
+    Mistake(
+        "m - 1 stands where m is due, in the term from the variance",
+        "batch normalization normalizes with the biased variance, divided by m; m - 1 is for the "
+        "running variance alone",
+        edit(models.batch_norm_d_x, ("(d_y * x_hat).mean(axis=0)", "(d_y * x_hat).sum(axis=0) / (len(d_y) - 1)")),
+    ),
+    Mistake(
+        "m - 1 stands where m is due, in the term from the mean",
+        "batch normalization normalizes with the biased variance, divided by m; m - 1 is for the "
+        "running variance alone",
+        edit(models.batch_norm_d_x, ("d_y.mean(axis=0)", "d_y.sum(axis=0) / (len(d_y) - 1)")),
+    ),
+    Mistake(
+        "m is the number of channels",
+        "mean and variance are taken over the m examples: how many are these?",
+        edit(
+            models.batch_norm_d_x,
+            ("d_y.mean(axis=0)", "d_y.sum(axis=0) / d_y.shape[1]"),
+            ("(d_y * x_hat).mean(axis=0)", "(d_y * x_hat).sum(axis=0) / d_y.shape[1]"),
+        ),
+    ),
+    Mistake(
+        "m is the number of all values, m * C",
+        "mean and variance are taken over the m examples: how many are these?",
+        edit(
+            models.batch_norm_d_x,
+            ("d_y.mean(axis=0)", "d_y.sum(axis=0) / d_y.size"),
+            ("(d_y * x_hat).mean(axis=0)", "(d_y * x_hat).sum(axis=0) / d_y.size"),
+        ),
+    ),
+    Mistake(
+        "both signs in the bracket are wrong",
+        SIGNS,
+        edit(models.batch_norm_d_x, ("- d_y.mean(axis=0) - x_hat", "+ d_y.mean(axis=0) + x_hat")),
+    ),
+    Mistake(
+        "the whole is divided by m once more",
+        SUM_OR_MEAN,
+        edit(models.batch_norm_d_x, ("gamma / std", "gamma / std / len(d_y)")),
+    ),
+    Mistake(
+        "x_hat is inside of the last mean",
+        "the way through the variance ends with 2 (x_i - mean) / m, of the example itself",
+        edit(models.batch_norm_d_x, ("x_hat * (d_y * x_hat).mean(axis=0)", "(x_hat * d_y * x_hat).mean(axis=0)")),
+    ),
+    Mistake(
+        "the last mean is that of d_y alone",
+        "which sum is in d_var?",
+        edit(models.batch_norm_d_x, ("(d_y * x_hat).mean(axis=0)", "d_y.mean(axis=0)")),
+    ),
+    Mistake(
+        "the last mean is that of x_hat alone, which is 0",
+        "which sum is in d_var?",
+        edit(models.batch_norm_d_x, ("(d_y * x_hat).mean(axis=0)", "x_hat.mean(axis=0)")),
+    ),
+    Mistake(
+        "d_y stands where x_hat is due: d_y * mean(x_hat**2)",
+        "the way through the variance ends with 2 (x_i - mean) / m",
+        edit(models.batch_norm_d_x, ("x_hat * (d_y * x_hat).mean(axis=0)", "d_y * (x_hat * x_hat).mean(axis=0)")),
+    ),
+    Mistake(
+        "the term from the variance has x_hat squared",
+        "the way through the variance ends with 2 (x_i - mean) / m",
+        edit(models.batch_norm_d_x, ("x_hat * (d_y", "x_hat**2 * (d_y")),
+    ),
+    Mistake(
+        "the term from the variance is twice what it should be",
+        "the square's 2 and the root's 1/2: what do they make together?",
+        edit(models.batch_norm_d_x, ("x_hat * (d_y", "2 * x_hat * (d_y")),
+    ),
+    Mistake(
+        "the term from the variance is half of what it should be",
+        "the square's 2 and the root's 1/2: what do they make together?",
+        edit(models.batch_norm_d_x, ("x_hat * (d_y", "x_hat / 2 * (d_y")),
+    ),
+    Mistake(
+        "the term from the variance is divided by std once more",
+        "count the powers of std in each term, after x - mean = std * x_hat: all three have the same",
+        edit(models.batch_norm_d_x, ("x_hat * (d_y", "x_hat / std * (d_y")),
+    ),
+    Mistake(
+        "the term from the variance has x - mean where x_hat is due",
+        "count the powers of std in each term, after x - mean = std * x_hat: all three have the same",
+        edit(models.batch_norm_d_x, ("x_hat * (d_y", "x_hat * std * (d_y")),
+    ),
+    Mistake(
+        "the root is taken of std once more",
+        "std is a root already",
+        edit(models.batch_norm_d_x, ("/ std", "/ np.sqrt(std)")),
     ),
 ]
 

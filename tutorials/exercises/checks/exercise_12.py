@@ -6,6 +6,7 @@ import numpy as np
 
 from . import models
 from .framework import Exercise, Mistake, Parts, Task, fixed_eps, variant
+from .slips import edit
 
 EPS = 1e-3  # so large that it matters where it is put
 
@@ -181,6 +182,232 @@ MISTAKES = [
         "d_x is reshaped to (N, C, H, W) while the channel is still its last axis",
         "you brought the channel to the end on the way in; reshape doesn't bring it back",
         lambda d_y, x, gamma, eps: in_rows(d_y, x, gamma, eps, rows, lambda d_x, shape: d_x.reshape(shape)),
+    ),
+    Mistake(
+        "the images are reshaped to (C, N * H * W) in place of transposed",
+        "reshape doesn't move values: print x.reshape(-1, C)[:, 0] and look which channels its values come from",
+        lambda d_y, x, gamma, eps: in_rows(
+            d_y, x, gamma, eps, lambda a: a.reshape(a.shape[1], -1).T, lambda d_x, shape: d_x.T.reshape(shape)
+        ),
+    ),
+    Mistake(
+        "the images are reshaped to (N, H, W, C) in place of transposed, and the result is brought back by a transpose",
+        "reshape doesn't move values: print x.reshape(-1, C)[:, 0] and look which channels its values come from",
+        lambda d_y, x, gamma, eps: in_rows(
+            d_y,
+            x,
+            gamma,
+            eps,
+            lambda a: a.reshape(-1, a.shape[1]),
+            lambda d_x, shape: d_x.reshape(shape[0], shape[2], shape[3], shape[1]).transpose(0, 3, 1, 2),
+        ),
+    ),
+    Mistake(
+        "the images are transposed to (N, H, W, C) on the way in, and height and width change places on the way back",
+        "what you did on the way in has to be undone in the opposite order; reshape doesn't bring an axis back",
+        lambda d_y, x, gamma, eps: in_rows(
+            d_y,
+            x,
+            gamma,
+            eps,
+            lambda a: rows(a),
+            lambda d_x, shape: d_x.reshape(shape[0], shape[2], shape[3], shape[1]).transpose(0, 3, 2, 1).reshape(shape),
+        ),
+    ),
+    Mistake(
+        "the images are transposed to (C, N, H, W) on the way in, and d_x is reshaped back without a transpose",
+        "what you did on the way in has to be undone in the opposite order; reshape doesn't bring an axis back",
+        lambda d_y, x, gamma, eps: in_rows(
+            d_y,
+            x,
+            gamma,
+            eps,
+            lambda a: a.transpose(1, 0, 2, 3).reshape(a.shape[1], -1).T,
+            lambda d_x, shape: d_x.T.reshape(shape),
+        ),
+    ),
+    Mistake(
+        "the images are reshaped to (C, N * H * W), and the result is brought back by a transpose",
+        "reshape doesn't move values: print x.reshape(-1, C)[:, 0] and look which channels its values come from",
+        lambda d_y, x, gamma, eps: in_rows(
+            d_y,
+            x,
+            gamma,
+            eps,
+            lambda a: a.reshape(a.shape[1], -1).T,
+            lambda d_x, shape: d_x.T.reshape(shape[1], shape[0], shape[2], shape[3]).transpose(1, 0, 2, 3),
+        ),
+    ),
+    Mistake(
+        "the images are transposed with .T, and d_x is reshaped back without a transpose",
+        "what you did on the way in has to be undone in the opposite order; reshape doesn't bring an axis back",
+        lambda d_y, x, gamma, eps: in_rows(
+            d_y,
+            x,
+            gamma,
+            eps,
+            lambda a: a.T.swapaxes(2, 3).reshape(-1, a.shape[1]),
+            lambda d_x, shape: d_x.reshape(shape),
+        ),
+    ),
+    Mistake(
+        "d_x stays in the order (N, H, W, C)",
+        "a gradient has the shape of what it is the gradient of",
+        lambda d_y, x, gamma, eps: in_rows(
+            d_y,
+            x,
+            gamma,
+            eps,
+            lambda a: rows(a),
+            lambda d_x, shape: d_x.reshape(shape[0], shape[2], shape[3], shape[1]),
+        ),
+    ),
+    Mistake(
+        "d_x stays in rows, of shape (N * H * W, C)",
+        "a gradient has the shape of what it is the gradient of",
+        lambda d_y, x, gamma, eps: in_rows(d_y, x, gamma, eps, lambda a: rows(a), lambda d_x, shape: d_x),
+    ),
+    Mistake(
+        "d_x stays in the order (C, N, H, W)",
+        "a gradient has the shape of what it is the gradient of",
+        lambda d_y, x, gamma, eps: in_rows(
+            d_y,
+            x,
+            gamma,
+            eps,
+            lambda a: rows(a),
+            lambda d_x, shape: d_x.reshape(shape[0], shape[2], shape[3], shape[1]).transpose(3, 0, 1, 2),
+        ),
+    ),
+    Mistake(
+        "gamma is multiplied as it is, so that NumPy lines it up with the width",
+        ALIGNED,
+        edit(models.batch_norm_backward_images, ("gamma[:, None, None]", "gamma")),
+    ),
+    Mistake(
+        "the channels are taken to be the last axis: everything goes over the axes 0, 1 and 2",
+        "which of the four axes is C?",
+        edit(models.batch_norm_backward_images, ("axis=(0, 2, 3)", "axis=(0, 1, 2)")),
+    ),
+    Mistake(
+        "the channels are taken to be the last axis, and gamma is lined up with it",
+        "which of the four axes is C?",
+        edit(
+            models.batch_norm_backward_images, ("axis=(0, 2, 3)", "axis=(0, 1, 2)"), ("gamma[:, None, None]", "gamma")
+        ),
+    ),
+    Mistake(
+        "in the term from the mean there is a sum in place of a mean",
+        ONE_M,
+        edit(models.batch_norm_backward_images, ("from_mean = d_y.mean", "from_mean = d_y.sum")),
+    ),
+    Mistake(
+        "in the term from the variance there is a sum in place of a mean",
+        ONE_M,
+        edit(models.batch_norm_backward_images, ("(d_y * x_hat).mean", "(d_y * x_hat).sum")),
+    ),
+    Mistake(
+        "m - 1 stands where m is due, in the means of the backward",
+        "batch normalization normalizes with the biased variance, divided by m; m - 1 is for the "
+        "running variance alone",
+        edit(
+            models.batch_norm_backward_images,
+            (
+                "(d_y - from_mean - from_var)",
+                "(d_y - (from_mean + from_var) * (d_y.size / d_y.shape[1]) / (d_y.size / d_y.shape[1] - 1))",
+            ),
+        ),
+    ),
+    Mistake(
+        "m - 1 stands where m is due, in the variance and on the way back through it",
+        "batch normalization normalizes with the biased variance, divided by m; m - 1 is for the "
+        "running variance alone",
+        edit(
+            models.batch_norm_backward_images,
+            ("var = x.var(axis=(0, 2, 3), keepdims=True)", "var = x.var(axis=(0, 2, 3), keepdims=True, ddof=1)"),
+            ("- from_var", "- from_var * (x.size / x.shape[1]) / (x.size / x.shape[1] - 1)"),
+        ),
+    ),
+    Mistake(
+        "m counts the channels",
+        "how many values is the mean of a channel taken over?",
+        edit(
+            models.batch_norm_backward_images,
+            (
+                "(d_y - from_mean - from_var)",
+                "(d_y - (from_mean + from_var) * (d_y.size / d_y.shape[1]) / d_y.shape[1])",
+            ),
+        ),
+    ),
+    Mistake(
+        "m counts all values, those of the other channels, too",
+        "how many values is the mean of a channel taken over?",
+        edit(
+            models.batch_norm_backward_images,
+            ("(d_y - from_mean - from_var)", "(d_y - (from_mean + from_var) / d_y.shape[1])"),
+        ),
+    ),
+    Mistake(
+        "the sign of the term from the variance is wrong",
+        "if x grows at one position, does the root of the variance grow or shrink?",
+        edit(models.batch_norm_backward_images, ("- from_var", "+ from_var")),
+    ),
+    Mistake(
+        "the sign of the term from the mean is wrong",
+        "if x grows at one position, does x - mean at the others grow or shrink?",
+        edit(models.batch_norm_backward_images, ("- from_mean", "+ from_mean")),
+    ),
+    Mistake(
+        "eps is forgotten",
+        "the forward pass has sqrt(var + eps)",
+        edit(models.batch_norm_backward_images, ("var + eps", "var")),
+    ),
+    Mistake(
+        "it is divided by the variance instead of its root",
+        "x_hat = (x - mean) / sqrt(var + eps)",
+        edit(models.batch_norm_backward_images, ("np.sqrt(var + eps)", "(var + eps)")),
+    ),
+    Mistake(
+        "the standard deviation stands in the place of the variance",
+        "has the root been taken twice?",
+        edit(models.batch_norm_backward_images, ("x.var(", "x.std(")),
+    ),
+    Mistake(
+        "parentheses are missing: gamma / std multiplies d_y alone",
+        "which terms does the factor before the bracket belong to?",
+        edit(models.batch_norm_backward_images, ("(d_y - from_mean - from_var)", "d_y - from_mean - from_var")),
+    ),
+    Mistake(
+        "gamma multiplies only the first of the three terms",
+        "d_x_hat = d_y * gamma is also in the two means",
+        edit(
+            models.batch_norm_backward_images,
+            ("scale * (d_y - from_mean - from_var)", "(gamma[:, None, None] * d_y - from_mean - from_var) / std"),
+        ),
+    ),
+    Mistake(
+        "the sums of d_gamma and d_beta go over all axes",
+        "gamma and beta have one value a channel",
+        edit(
+            models.batch_norm_backward_images,
+            ("(d_y * x_hat).sum(axis=(0, 2, 3))", "(d_y * x_hat).sum()"),
+            ("d_y.sum(axis=(0, 2, 3))", "d_y.sum()"),
+        ),
+    ),
+    Mistake(
+        "d_gamma and d_beta have changed places",
+        "which of them is the sum of d_y alone?",
+        edit(
+            models.batch_norm_backward_images,
+            ('"d_gamma"', '"other"'),
+            ('"d_beta"', '"d_gamma"'),
+            ('"other"', '"d_beta"'),
+        ),
+    ),
+    Mistake(
+        "d_gamma is the sum of d_y, as d_beta is",
+        "what is it that gamma multiplies?",
+        edit(models.batch_norm_backward_images, ('"d_gamma": (d_y * x_hat).sum', '"d_gamma": d_y.sum')),
     ),
 ]
 

@@ -6,6 +6,7 @@ import numpy as np
 
 from . import models
 from .framework import Exercise, Mistake, Parts, Task, fixed_eps, variant
+from .slips import edit
 
 EPS = 1e-3  # so large that it matters where it is put
 
@@ -113,6 +114,63 @@ FROZEN = [
         "a gradient has the shape of what it is the gradient of",
         keep=True,
     ),
+    Mistake(
+        "d_gamma is taken with the batch's mean and variance",
+        WHICH,
+        edit(
+            models.frozen_batch_norm_backward,
+            ("x_hat = (x - running_mean) / std", "x_hat = (x - x.mean(axis=0)) / np.sqrt(x.var(axis=0) + eps)"),
+        ),
+    ),
+    Mistake(
+        "d_gamma is the sum of d_y, as d_beta is",
+        "what is it that gamma multiplies?",
+        edit(models.frozen_batch_norm_backward, ("d_y * x_hat", "d_y")),
+    ),
+    Mistake(
+        "d_x is multiplied by the root instead of divided",
+        "by what is x - mean divided in x_hat?",
+        edit(models.frozen_batch_norm_backward, ("gamma / std,", "gamma * std,")),
+    ),
+    Mistake(
+        "the standard deviation is running_var itself",
+        "what has to be done to a variance to get a width?",
+        edit(models.frozen_batch_norm_backward, ("np.sqrt(running_var + eps)", "running_var + eps")),
+    ),
+    Mistake(
+        "d_gamma and d_beta have changed places",
+        "which of them is the sum of d_y alone?",
+        edit(
+            models.frozen_batch_norm_backward,
+            ('"d_gamma"', '"other"'),
+            ('"d_beta"', '"d_gamma"'),
+            ('"other"', '"d_beta"'),
+        ),
+    ),
+    Mistake(
+        "d_x is d_y as it came",
+        "y is gamma times something, plus beta: what does x get multiplied by?",
+        edit(models.frozen_batch_norm_backward, ("d_y * gamma / std", "d_y * 1")),
+    ),
+    Mistake(
+        "d_gamma isn't summed",
+        ALL_USE,
+        edit(models.frozen_batch_norm_backward, ("np.sum(d_y * x_hat, axis=0)", "d_y * x_hat")),
+    ),
+    Mistake(
+        "d_gamma is multiplied by gamma",
+        "y = gamma * x_hat + beta: what is its derivative with respect to gamma?",
+        edit(models.frozen_batch_norm_backward, ("np.sum(d_y * x_hat, axis=0)", "gamma * np.sum(d_y * x_hat, axis=0)")),
+    ),
+    Mistake(
+        "d_gamma is computed from d_x_hat instead of d_y",
+        "y = gamma * x_hat + beta: what is its derivative with respect to gamma?",
+        edit(
+            models.frozen_batch_norm_backward,
+            ("np.sum(d_y * x_hat, axis=0)", "np.sum(d_y * gamma * x_hat, axis=0)"),
+            ("np.sum(d_y, axis=0)", "np.sum(d_y * gamma, axis=0)"),
+        ),
+    ),
 ]
 
 
@@ -139,7 +197,7 @@ def chain_wrong(says: str, hint: str, d_w1) -> Mistake:
 
 CHAIN = [
     chain_wrong(
-        "the gradient stops at the frozen layer",
+        "d_w1 is 0 everywhere, as if the gradient stopped at the frozen layer",
         "does the loss change when w1 does? Frozen only means that w2 needs no gradient of its own",
         lambda g, u, w1, w2: np.zeros_like(w1),
     ),
@@ -177,6 +235,31 @@ CHAIN = [
         "the gradient with respect to h is returned",
         "that is what arrives at the lower layer; how does h depend on w1?",
         lambda g, u, w1, w2: g @ w2,
+    ),
+    Mistake(
+        "the order of the factors g and w2 is wrong",
+        "which index is summed over?",
+        edit(models.chain_backward, ("g @ w2", "w2 @ g")),
+    ),
+    Mistake(
+        "w1 stands where w2 is due on the way back",
+        "through which weight does the gradient go first?",
+        edit(models.chain_backward, ("g @ w2", "g @ w1")),
+    ),
+    Mistake(
+        "the result of the lower layer stands where its input is due",
+        "what does w1 multiply?",
+        edit(models.chain_backward, ("d_h.T @ u", "d_h.T @ (u @ w1.T)")),
+    ),
+    Mistake(
+        "w2 is left alone: g is forgotten",
+        "the chain rule multiplies by what arrives",
+        edit(models.chain_backward, ("g @ w2", "np.ones_like(g) @ w2")),
+    ),
+    Mistake(
+        "the activity of the lower layer is multiplied to the gradient, as if it were a nonlinearity",
+        "between the two Linear layers there is nothing",
+        edit(models.chain_backward, ("g @ w2", "(g @ w2) * (u @ w1.T)")),
     ),
 ]
 

@@ -6,6 +6,7 @@ import numpy as np
 
 from . import models
 from .framework import Exercise, Mistake, Task, fixed_eps, variant
+from .slips import edit
 
 EPS = 1e-3  # so large that it matters where it is put
 
@@ -69,6 +70,50 @@ MISTAKES = [
         "the weight comes out transposed",
         "Linear computes u @ weight.T: its weight is (out, in), before folding and after",
         transpose=True,
+    ),
+    Mistake(
+        "beta is scaled together with the bracket",
+        BRACKET,
+        edit(models.fold, ("(bias - running_mean) + beta", "(bias - running_mean + beta)")),
+    ),
+    Mistake("beta is subtracted", BRACKET, edit(models.fold, ("+ beta", "- beta"))),
+    Mistake(
+        "running_mean stands under the root",
+        "what is the variance called?",
+        edit(models.fold, ("running_var + eps", "running_mean + eps")),
+    ),
+    Mistake(
+        "running_var stands where running_mean is due",
+        "what does y become where z equals the running mean?",
+        edit(models.fold, ("bias - running_mean", "bias - running_var")),
+    ),
+    Mistake(
+        "gamma and beta have changed places",
+        "which of them scales, and which of them shifts?",
+        edit(models.fold, ("gamma / np", "other / np"), ("+ beta", "+ gamma"), ("other /", "beta /")),
+    ),
+    Mistake(
+        "the bias is left as it is", BRACKET, edit(models.fold, ("scale * (bias - running_mean) + beta", "bias + 0"))
+    ),
+    Mistake(
+        "the bias is scaled, and nothing else is done to it",
+        BRACKET,
+        edit(models.fold, ("scale * (bias - running_mean) + beta", "scale * bias")),
+    ),
+    Mistake(
+        "the weight is divided by the scale",
+        ROOT,
+        edit(models.fold, ("scale[:, None] * weight", "weight / scale[:, None]")),
+    ),
+    Mistake(
+        "the standard deviation is running_var + eps in the bias alone",
+        ROOT,
+        edit(models.fold, ("scale * (bias", "gamma / (running_var + eps) * (bias")),
+    ),
+    Mistake(
+        "the signs of bias and running mean have changed places",
+        "what does y become where z equals the running mean?",
+        edit(models.fold, ("bias - running_mean", "running_mean - bias")),
     ),
 ]
 

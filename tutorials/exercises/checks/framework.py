@@ -316,9 +316,10 @@ class Search:
             self.found[key] = run(wrong, self.cases[number])
         return self.found[key]
 
-    def explains(self, wrong: Callable) -> bool:
+    def explains(self, wrong: Callable, keep: bool = True) -> bool:
         """Whether it gives the student's results, all of them, also those that are right, and fails where they do."""
-        return all(same(self.results[i], self.value(wrong, i)) for i in range(self.count))
+        value = self.value if keep else lambda wrong, i: run(wrong, self.cases[i])
+        return all(same(self.results[i], value(wrong, i)) for i in range(self.count))
 
     def says_something(self) -> bool:
         """Not if all that is wrong is 0 or not finite everywhere: there are too many ways to that."""
@@ -350,8 +351,8 @@ class Search:
     def pair(self) -> tuple[Mistake, ...]:
         """Two of the catalogue that can be made together, and together explain all."""
         for a, b in itertools.combinations(self.task.mistakes, 2):
-            can_meet = isinstance(a.wrong, Variant) and isinstance(b.wrong, Variant) and a.wrong.fits(b.wrong)
-            if can_meet and self.explains(a.wrong.with_(b.wrong)):
+            can_meet = type(a.wrong) is type(b.wrong) and hasattr(a.wrong, "fits") and a.wrong.fits(b.wrong)
+            if can_meet and self.explains(a.wrong.with_(b.wrong), keep=False):
                 return a, b
         return ()
 

@@ -10,7 +10,8 @@ import ast
 import inspect
 import textwrap
 from collections.abc import Callable, Iterator
-from functools import cache
+from dataclasses import dataclass
+from functools import cache, cached_property
 
 SIGNS = {ast.Add: "+", ast.Sub: "-", ast.Mult: "*", ast.Div: "/", ast.MatMult: "@", ast.Pow: "**"}
 PLAIN = (ast.Add, ast.Sub, ast.Mult, ast.Div)
@@ -41,6 +42,44 @@ def _slips(model: Callable) -> tuple[tuple[str, str, Callable], ...]:
             exec(compile(source, "<slip>", "exec"), space)
             found.append((says, hint, space[model.__name__]))
     return tuple(found)
+
+
+@dataclass(frozen=True)
+class Edit:
+    """A plain solution with pieces of its text replaced; two edits of different pieces can be combined."""
+
+    model: Callable
+    changes: tuple[tuple[str, str], ...]
+
+    def __call__(self, *arguments):
+        return self.function(*arguments)
+
+    @cached_property
+    def function(self) -> Callable:
+        space = dict(self.model.__globals__)
+        exec(compile(self.source(), "<edit>", "exec"), space)
+        return space[self.model.__name__]
+
+    def source(self) -> str:
+        source = textwrap.dedent(inspect.getsource(self.model))
+        for old, new in self.changes:
+            if old not in source:
+                raise ValueError(f"{old!r} isn't in {self.model.__name__}")
+            source = source.replace(old, new)
+        return source
+
+    def fits(self, other: Edit) -> bool:
+        if self.model is not other.model:
+            return False
+        return not any(a in b or b in a for a, _ in self.changes for b, _ in other.changes)
+
+    def with_(self, other: Edit) -> Edit:
+        return Edit(self.model, self.changes + other.changes)
+
+
+def edit(model: Callable, *changes: tuple[str, str]) -> Edit:
+    """``model`` with texts replaced, as the ``wrong`` of a ``Mistake``."""
+    return Edit(model, changes)
 
 
 def code(node: ast.AST) -> str:
