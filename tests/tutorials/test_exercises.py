@@ -1,9 +1,12 @@
 """The exercises: solutions get full marks, every wrong derivation its own diagnosis, and nothing stops the board."""
 
 import importlib.util
+import re
 from pathlib import Path
 
+import numpy as np
 import pytest
+from wrong_solutions import WRONG
 
 from tutorials.exercises.checks.framework import check
 from tutorials.exercises.checks.run import FOLDER, check_file, exercises, points
@@ -51,6 +54,46 @@ def test_every_mistake_gets_its_own_diagnosis(task, mistake):
     assert verdict.mistake == [mistake.says]
     assert mistake.says in verdict.text
     assert mistake.hint in verdict.text
+
+
+@pytest.mark.parametrize(
+    ("number", "function", "changes", "told"), WRONG, ids=[f"{row[0]}-{row[2][0][1][:60]}" for row in WRONG]
+)
+@pytest.mark.filterwarnings("ignore::RuntimeWarning")
+def test_a_wrong_solution_is_told_what_it_does(number, function, changes, told):
+    (exercise,) = (exercise for exercise in EXERCISES if exercise.number == number)
+    (task,) = (task for task in exercise.tasks if task.function == function)
+    text = (SOLUTIONS / exercise.file).read_text(encoding="utf-8")
+    for old, new in changes:
+        assert old in text
+        text = text.replace(old, new)
+    space = {}
+    exec(compile(text, "wrong", "exec"), space)
+    verdict = check(task, space[function], seed=0)
+    assert verdict.status == "wrong"
+    assert re.search(told, verdict.text), verdict.text
+
+
+def test_a_gradient_of_zeros_is_not_explained_by_one_of_many_ways_to_it():
+    verdict = check(EXERCISES[9].tasks[0], lambda d_y, gamma: 0 * d_y, seed=0)
+    assert verdict.mistake == ["zero"]
+
+
+def test_what_is_not_finite_is_shown_where_it_is_not_finite():
+    verdict = check(EXERCISES[9].tasks[0], lambda d_y, gamma: np.where(len(d_y) == 7, np.nan, 2 * d_y), seed=0)
+    assert "not finite" in verdict.text
+    assert "got nan" in verdict.text
+
+
+def test_a_mistake_is_not_named_if_it_would_change_what_is_right():
+    (task,) = EXERCISES[7].tasks
+
+    def root_in_running_var(*arguments):
+        found = task.right(*arguments)
+        _, _, _, _, running_var, momentum, _ = arguments
+        return found | {"running_var": (1 - momentum) * running_var + momentum * found["var"] ** 0.25}
+
+    assert "var is the standard deviation" not in check(task, root_in_running_var, seed=0).text
 
 
 @pytest.mark.parametrize(("exercise", "task"), TASKS)

@@ -163,22 +163,12 @@ RELU_BACKWARD = [
         edit(models.relu_backward, ("g * (x > 0)", "(g * x > 0).astype(float)")),
     ),
     Mistake(
-        "the sign of x is multiplied, as by np.sign(x)",
-        "where x is negative, y is 0: by how much does it change when x does?",
-        edit(models.relu_backward, ("(x > 0)", "np.sign(x)")),
-    ),
-    Mistake(
         "only where x is exactly 0 is the gradient stopped",
         "where x is negative, y is 0: by how much does it change when x does?",
         edit(models.relu_backward, ("x > 0", "x != 0")),
     ),
     Mistake(
         "the kink is put at 1", "where does the graph of ReLU bend?", edit(models.relu_backward, ("x > 0", "x > 1"))
-    ),
-    Mistake(
-        "negative gradients are cut off, as by a ReLU of g",
-        "a negative gradient is as good as a positive one, and has to pass",
-        edit(models.relu_backward, ("g * (x > 0)", "np.maximum(g, 0)")),
     ),
     Mistake(
         "negative gradients are cut off, too",

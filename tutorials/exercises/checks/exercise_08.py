@@ -31,7 +31,7 @@ def cases(rng: np.random.Generator) -> list[tuple]:
 
 SPREADS = {
     "biased": lambda x, mean, axes: x.var(**axes),
-    "unbiased": lambda x, mean, axes: x.var(ddof=1, **axes),
+    "unbiased_var": lambda x, mean, axes: x.var(ddof=1, **axes),
     "standard deviation": lambda x, mean, axes: x.std(**axes),
     "sum": lambda x, mean, axes: ((x - mean) ** 2).sum(**axes),
     "mean square": lambda x, mean, axes: (x**2).mean(**axes),
@@ -42,7 +42,7 @@ DIVISORS = {
     "eps outside": lambda var, eps: np.sqrt(var) + eps,
     "no eps": lambda var, eps: np.sqrt(var),
     "no root": lambda var, eps: var + eps,
-    "unbiased": lambda var, eps: np.sqrt(var + eps),
+    "unbiased_var": lambda var, eps: np.sqrt(var + eps),
     "none": lambda var, eps: 1.0,
     "inverse": lambda var, eps: 1 / np.sqrt(var + eps),
 }
@@ -87,7 +87,7 @@ def batch_norm_forward(
     axes = {"axis": axis, "keepdims": keepdims}
     mean = x.mean(**axes)
     var = SPREADS[spread](x, mean, axes)
-    divisor = DIVISORS[divide_by](var * m / (m - 1) if divide_by == "unbiased" else var, eps)
+    divisor = DIVISORS[divide_by](var * m / (m - 1) if divide_by == "unbiased_var" else var, eps)
     x_hat = {
         "batch": lambda: (x - mean) / divisor,
         "nothing": lambda: x / divisor,
@@ -95,7 +95,7 @@ def batch_norm_forward(
         "no parentheses": lambda: x - mean / divisor,
     }[centre]()
     count = {"examples": m, "channels": x.shape[1], "values": x.size}[correct_by]
-    batch_var = var if spread == "unbiased" else var * CORRECTIONS[correction](count)  # once is enough
+    batch_var = var if spread == "unbiased_var" else var * CORRECTIONS[correction](count)  # once is enough
     return {
         "mean": mean,
         "var": var,
@@ -153,7 +153,7 @@ MISTAKES = [
         "NumPy broadcasts shape (C,) against (m, C) without keepdims",
         keepdims=True,
     ),
-    forward("var is the unbiased variance, divided by m - 1", TWO_VARIANCES, spread="unbiased"),
+    forward("var is the unbiased variance, divided by m - 1", TWO_VARIANCES, spread="unbiased_var"),
     forward("var is the standard deviation", "has the root been taken twice?", spread="standard deviation"),
     forward("var is the sum of the squares, not divided by m", "a variance is a mean: of what?", spread="sum"),
     forward(
@@ -166,7 +166,7 @@ MISTAKES = [
         "what keeps negative distances from cancelling in a variance?",
         spread="absolute",
     ),
-    forward("x_hat is divided by the root of the unbiased variance", TWO_VARIANCES, divide_by="unbiased"),
+    forward("x_hat is divided by the root of the unbiased variance", TWO_VARIANCES, divide_by="unbiased_var"),
     forward("eps is added after the root", ROOT, divide_by="eps outside"),
     forward("eps is forgotten", ROOT, divide_by="no eps"),
     forward("x - mean is divided by var + eps, without the root", ROOT, divide_by="no root"),
@@ -247,22 +247,22 @@ MISTAKES = [
     Mistake(
         "running_var is moved towards the standard deviation",
         "look at what running_var is divided by in evaluation: is it a variance, or its root?",
-        edit(models.batch_norm_forward, ("+ momentum * unbiased", "+ momentum * np.sqrt(unbiased)")),
+        edit(models.batch_norm_forward, ("+ momentum * unbiased_var", "+ momentum * np.sqrt(unbiased_var)")),
     ),
     Mistake(
         "running_var is moved towards the root of the variance, times m/(m - 1)",
         "look at what running_var is divided by in evaluation: is it a variance, or its root?",
-        edit(models.batch_norm_forward, ("momentum * unbiased", "momentum * np.sqrt(var) * m / (m - 1)")),
+        edit(models.batch_norm_forward, ("momentum * unbiased_var", "momentum * np.sqrt(var) * m / (m - 1)")),
     ),
     Mistake(
         "running_var is moved towards the root of the biased variance",
         "look at what running_var is divided by in evaluation: is it a variance, or its root?",
-        edit(models.batch_norm_forward, ("momentum * unbiased", "momentum * np.sqrt(var)")),
+        edit(models.batch_norm_forward, ("momentum * unbiased_var", "momentum * np.sqrt(var)")),
     ),
     Mistake(
         "running_var contains eps",
         "where does the formula have eps?",
-        edit(models.batch_norm_forward, ("unbiased = var *", "unbiased = (var + eps) *")),
+        edit(models.batch_norm_forward, ("unbiased_var = var *", "unbiased_var = (var + eps) *")),
     ),
     Mistake(
         "x_hat is normalized twice",
@@ -270,8 +270,8 @@ MISTAKES = [
         edit(
             models.batch_norm_forward,
             (
-                "    unbiased =",
-                "    x_hat = (x_hat - x_hat.mean(axis=0)) / np.sqrt(x_hat.var(axis=0) + eps)\n    unbiased =",
+                "    unbiased_var =",
+                "    x_hat = (x_hat - x_hat.mean(axis=0)) / np.sqrt(x_hat.var(axis=0) + eps)\n    unbiased_var =",
             ),
         ),
     ),
@@ -354,7 +354,7 @@ MISTAKES = [
         edit(
             models.batch_norm_forward,
             (
-                "(1 - momentum) * running_var + momentum * unbiased",
+                "(1 - momentum) * running_var + momentum * unbiased_var",
                 "((1 - momentum) * running_var + momentum * var) * m / (m - 1)",
             ),
         ),

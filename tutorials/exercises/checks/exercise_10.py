@@ -355,14 +355,7 @@ STEP_2 = [
         edit(models.d_var, ("(x - mean)", "(x - mean) ** 2")),
     ),
     Mistake(
-        "d_x_hat and the distances are summed before they are multiplied",
-        "each example has its own product",
-        edit(
-            models.d_var, ("np.sum(d_x_hat * (x - mean), axis=0)", "np.sum(d_x_hat, axis=0) * np.sum(x - mean, axis=0)")
-        ),
-    ),
-    Mistake(
-        "d_x_hat is forgotten",
+        "d_x_hat is forgotten, and 0 remains",
         "the chain rule multiplies by what arrives",
         edit(models.d_var, ("d_x_hat * (x - mean)", "(x - mean)")),
     ),
@@ -513,11 +506,6 @@ STEP_4 = [
         edit(models.d_x, ("(x - mean)", "(x - mean) ** 2")),
     ),
     Mistake(
-        "the sum of the distances stands where each example's own is due",
-        "d_x has a value for each example",
-        edit(models.d_x, ("(x - mean)", "np.sum(x - mean, axis=0)")),
-    ),
-    Mistake(
         "everything is divided by m, too",
         "which of the three ways have a 1/m?",
         edit(models.d_x, ("d_x_hat / np", "d_x_hat / m / np")),
@@ -549,16 +537,6 @@ STEP_5 = [
         "x_hat alone is summed",
         "the chain rule multiplies by what arrives",
         edit(models.d_gamma, ("d_y * x_hat", "x_hat")),
-    ),
-    Mistake(
-        "d_y and x_hat are added",
-        "d(gamma * x_hat) / d gamma = x_hat, times what arrives",
-        edit(models.d_gamma, ("d_y * x_hat", "(d_y + x_hat)")),
-    ),
-    Mistake(
-        "both are summed before they are multiplied",
-        "each example has its own product",
-        edit(models.d_gamma, ("np.sum(d_y * x_hat, axis=0)", "np.sum(d_y, axis=0) * np.sum(x_hat, axis=0)")),
     ),
     Mistake(
         "x_hat is squared",

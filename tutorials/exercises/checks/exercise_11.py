@@ -216,11 +216,6 @@ MISTAKES = [
         edit(models.batch_norm_d_x, ("(d_y * x_hat).mean(axis=0)", "d_y.mean(axis=0)")),
     ),
     Mistake(
-        "the last mean is that of x_hat alone, which is 0",
-        "which sum is in d_var?",
-        edit(models.batch_norm_d_x, ("(d_y * x_hat).mean(axis=0)", "x_hat.mean(axis=0)")),
-    ),
-    Mistake(
         "d_y stands where x_hat is due: d_y * mean(x_hat**2)",
         "the way through the variance ends with 2 (x_i - mean) / m",
         edit(models.batch_norm_d_x, ("x_hat * (d_y * x_hat).mean(axis=0)", "d_y * (x_hat * x_hat).mean(axis=0)")),

@@ -237,11 +237,6 @@ CHAIN = [
         lambda g, u, w1, w2: g @ w2,
     ),
     Mistake(
-        "the order of the factors g and w2 is wrong",
-        "which index is summed over?",
-        edit(models.chain_backward, ("g @ w2", "w2 @ g")),
-    ),
-    Mistake(
         "w1 stands where w2 is due on the way back",
         "through which weight does the gradient go first?",
         edit(models.chain_backward, ("g @ w2", "g @ w1")),

@@ -71,11 +71,6 @@ MISTAKES = [
         "Linear computes u @ weight.T: its weight is (out, in), before folding and after",
         transpose=True,
     ),
-    Mistake(
-        "beta is scaled together with the bracket",
-        BRACKET,
-        edit(models.fold, ("(bias - running_mean) + beta", "(bias - running_mean + beta)")),
-    ),
     Mistake("beta is subtracted", BRACKET, edit(models.fold, ("+ beta", "- beta"))),
     Mistake(
         "running_mean stands under the root",

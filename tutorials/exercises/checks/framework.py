@@ -325,12 +325,14 @@ class Search:
         """Not if all that is wrong is 0 or not finite everywhere: there are too many ways to that."""
         for got, right in zip(self.results[: self.count], self.expected, strict=False):
             for name, array in (got or {}).items():
-                if not (name in right and close(array, right[name])) and np.isfinite(array).any() and array.any():
+                wrong = name not in right or not close(array, right[name])
+                largest = np.abs(right.get(name, array)).max(initial=1e-300)
+                if wrong and np.isfinite(array).any() and not np.all(np.abs(array) < 1e-9 * largest):
                     return True
         return False
 
     def single(self) -> Mistake | None:
-        """The first of the catalogue that explains all; if what is wrong says little, the only one."""
+        """The first of the catalogue that explains all; if what is wrong is 0 or not finite, the only one."""
         found = (mistake for mistake in self.task.mistakes if self.explains(mistake.wrong))
         first = next(found, None)
         return first if self.says_something() or next(found, None) is None else None
@@ -400,9 +402,9 @@ class Search:
 
     def failing(self, complaint: str) -> tuple[str, list[str]]:
         """What is said if the function fails in some cases, or returns other names."""
-        mistake = None
-        if any(self.results) and self.says_something():
-            mistake = self.single() or self.slip()
+        mistake = self.single() if any(self.results) else None
+        if mistake is None and self.says_something():
+            mistake = self.slip()
         return ("\n".join([complaint, describe((mistake,))]), [mistake.says]) if mistake else (complaint, [])
 
     def diagnosis(self) -> tuple[str, list[str]]:

@@ -117,14 +117,14 @@ def batch_norm_forward(x, gamma, beta, running_mean, running_var, momentum, eps)
     mean = x.mean(axis=0)
     var = x.var(axis=0)
     x_hat = (x - mean) / np.sqrt(var + eps)
-    unbiased = var * m / (m - 1)
+    unbiased_var = var * m / (m - 1)
     return {
         "mean": mean,
         "var": var,
         "x_hat": x_hat,
         "y": gamma * x_hat + beta,
         "running_mean": (1 - momentum) * running_mean + momentum * mean,
-        "running_var": (1 - momentum) * running_var + momentum * unbiased,
+        "running_var": (1 - momentum) * running_var + momentum * unbiased_var,
     }
 
 
@@ -256,3 +256,33 @@ def fold(weight, bias, gamma, beta, running_mean, running_var, eps):
 def fold_apart(weight, bias, gamma, beta, running_mean, running_var, eps):
     scale = gamma / np.sqrt(running_var + eps)
     return {"weight": scale[:, None] * weight, "bias": scale * bias - scale * running_mean + beta}
+
+
+def layer_norm_backward(d_y, x, gamma, eps):
+    mean = x.mean(axis=1, keepdims=True)
+    var = x.var(axis=1, keepdims=True)
+    std = np.sqrt(var + eps)
+    x_hat = (x - mean) / std
+    d_x_hat = d_y * gamma
+    from_mean = d_x_hat.mean(axis=1, keepdims=True)
+    from_var = x_hat * (d_x_hat * x_hat).mean(axis=1, keepdims=True)
+    d_x = (d_x_hat - from_mean - from_var) / std
+    return {"d_x_hat": d_x_hat, "d_x": d_x, "d_gamma": (d_y * x_hat).sum(axis=0), "d_beta": d_y.sum(axis=0)}
+
+
+def channel_statistics(x):
+    m = x.shape[0] * x.shape[2] * x.shape[3]
+    mean = x.mean(axis=(0, 2, 3))
+    var = x.var(axis=(0, 2, 3))
+    return {"mean": mean, "var": var, "unbiased_var": var * m / (m - 1)}
+
+
+def convolution_backward(g, x):
+    height, width = g.shape[2:]
+    size = x.shape[2] - height + 1
+    d_weight = np.zeros((g.shape[1], x.shape[1], size, size))
+    for i in range(size):
+        for j in range(size):
+            seen = x[:, :, i : i + height, j : j + width]
+            d_weight[:, :, i, j] = np.einsum("nohw,nchw->oc", g, seen)
+    return {"d_weight": d_weight, "d_bias": g.sum(axis=(0, 2, 3))}

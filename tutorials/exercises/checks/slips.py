@@ -13,6 +13,8 @@ from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 from functools import cache, cached_property
 
+import numpy as np
+
 SIGNS = {ast.Add: "+", ast.Sub: "-", ast.Mult: "*", ast.Div: "/", ast.MatMult: "@", ast.Pow: "**"}
 PLAIN = (ast.Add, ast.Sub, ast.Mult, ast.Div)
 COMPARISONS = {ast.Gt: ">", ast.GtE: ">=", ast.Lt: "<", ast.LtE: "<=", ast.NotEq: "!=", ast.Eq: "=="}
@@ -52,7 +54,8 @@ class Edit:
     changes: tuple[tuple[str, str], ...]
 
     def __call__(self, *arguments):
-        return self.function(*arguments)
+        with np.errstate(all="ignore"):
+            return self.function(*arguments)
 
     @cached_property
     def function(self) -> Callable:
