@@ -146,10 +146,9 @@ WRONG = [
     (10, "batch_norm_backward", [("np.sum(d_y * x_hat, axis=0)", "np.sum(d_y * x_hat, axis=0) / len(d_y)")], "d_gamma"),
     (10, "batch_norm_backward", [("x.var(axis=0)", "x.var(axis=0, ddof=1)")], "m - 1"),
     (10, "batch_norm_backward", [("x.var(axis=0)", "x.std(axis=0)")], "std|standard deviation"),
-    (10, "batch_norm_backward", [("    return {\"d_x_hat\": d_x_hat, \"d_var\": d_var, \"d_mean\": d_mean, \"d_x\": d_x,
-     "
-                                  "\"d_gamma\": d_gamma, \"d_beta\": d_beta}",
-                                  "    return d_x_hat, d_var, d_mean, d_x, d_gamma, d_beta")], "(?i)dict.*tuple"),
+    (10, "batch_norm_backward", [('    return {"d_x_hat": d_x_hat, ', "    return d_x_hat, "), ('"d_var": ', ""),
+                                 ('"d_mean": ', ""), ('"d_x": ', ""), ('"d_gamma": ', ""), ('"d_beta": d_beta}', "d_beta")],
+     "(?i)dict.*tuple"),
     (10, "batch_norm_backward", [("d_mean = step_3_d_mean(d_x_hat, d_var", "d_mean = step_3_d_mean(d_y, d_var")],
      "gamma|d_y"),
     # One line.
