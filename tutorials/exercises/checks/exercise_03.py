@@ -166,7 +166,7 @@ EXP = [
         edit(models.exp_backward, ("g * np.exp(x)", "np.exp(g) * np.exp(x)")),
     ),
     Mistake(
-        "exp is taken of -x",
+        "exp is taken of -x, or it is divided by exp(x)",
         "which exponent does the derivative of exp have?",
         edit(models.exp_backward, ("np.exp(x)", "np.exp(-x)")),
     ),

@@ -355,11 +355,6 @@ STEP_2 = [
         edit(models.d_var, ("(x - mean)", "(x - mean) ** 2")),
     ),
     Mistake(
-        "d_x_hat is forgotten, and 0 remains",
-        "the chain rule multiplies by what arrives",
-        edit(models.d_var, ("d_x_hat * (x - mean)", "(x - mean)")),
-    ),
-    Mistake(
         "x_hat stands in the place of x - mean",
         "is the root divided by once or twice?",
         edit(models.d_var, ("(x - mean)", "(x - mean) / np.sqrt(var + eps)")),

@@ -322,14 +322,17 @@ class Search:
         return all(same(self.results[i], value(wrong, i)) for i in range(self.count))
 
     def says_something(self) -> bool:
-        """Not if all that is wrong is 0 or not finite everywhere: there are too many ways to that."""
+        """Not if all that is wrong is 0, one and the same number, or not finite: there are too many ways to that."""
+        values: list[np.ndarray] = []
         for got, right in zip(self.results[: self.count], self.expected, strict=False):
             for name, array in (got or {}).items():
-                wrong = name not in right or not close(array, right[name])
-                largest = np.abs(right.get(name, array)).max(initial=1e-300)
-                if wrong and np.isfinite(array).any() and not np.all(np.abs(array) < 1e-9 * largest):
+                if name not in right:
                     return True
-        return False
+                if not close(array, right[name]):
+                    largest = np.abs(right[name]).max(initial=1e-300)
+                    values.append(np.where(np.abs(array) < 1e-9 * largest, 0, array)[np.isfinite(array)].ravel())
+        found = np.concatenate(values) if values else np.zeros(0)
+        return bool(found.size) and (not np.allclose(found, found[0]) or (found.size == 1 and found[0] != 0))
 
     def single(self) -> Mistake | None:
         """The first of the catalogue that explains all; if what is wrong is 0 or not finite, the only one."""
@@ -402,10 +405,23 @@ class Search:
 
     def failing(self, complaint: str) -> tuple[str, list[str]]:
         """What is said if the function fails in some cases, or returns other names."""
+        says_something = self.says_something()
         mistake = self.single() if any(self.results) else None
-        if mistake is None and self.says_something():
+        if mistake and not says_something and not self.fails_alike(mistake, complaint):
+            mistake = None
+        if mistake is None and says_something:
             mistake = self.slip()
         return ("\n".join([complaint, describe((mistake,))]), [mistake.says]) if mistake else (complaint, [])
+
+    def fails_alike(self, mistake: Mistake, complaint: str) -> bool:
+        """Whether a mistake fails with the same words in the first case in which the student's function fails."""
+        if None not in self.results:
+            return True
+        try:
+            mistake.wrong(*copy.deepcopy(self.cases[self.results.index(None)]))
+        except Exception as error:
+            return complaint.startswith(failure_of(error, mistake.wrong)["message"])
+        return False
 
     def diagnosis(self) -> tuple[str, list[str]]:
         """The feedback on wrong results, and the mistakes that were recognized in them."""

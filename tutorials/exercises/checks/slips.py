@@ -142,7 +142,7 @@ class Changes:
         for text, part, new in zip(missing, (right, left), (left, without_left.get(kind, right)), strict=False):
             yield 1, text.format(code(part)), LEFT_OUT, new
         if kind in (ast.Sub, ast.Div):
-            yield 3, f"only {code(right)} remains of {code(node)}", LEFT_OUT, right
+            yield 1, f"only {code(right)} remains of {code(node)}", LEFT_OUT, right
 
     def without_parentheses(self, node: ast.BinOp) -> Iterator:
         """``a * (b - c)`` as ``a * b - c``, ``(a - b) / c`` as ``a - b / c``, ``a / (b * c)`` as ``a / b * c``."""
