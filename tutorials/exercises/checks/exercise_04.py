@@ -190,7 +190,7 @@ MISTAKES = [
         at=-1,
     ),
     walk(
-        "the walk starts with 0 as the gradient of the result",
+        "all gradients are 0, as if the walk started with 0",
         "by how much does the result change if the result changes by 1?",
         start=0.0,
     ),

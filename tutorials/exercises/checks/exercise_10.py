@@ -364,7 +364,12 @@ STEP_3 = [
     step(d_mean, *NO_AXIS, axis=None),
     step(d_mean, *MEAN_SIGN, sign=1),
     step(d_mean, "the sum over the batch is an average", AVERAGED[1], average=True),
-    step(d_mean, "the way through x_hat is forgotten", "x_hat = (x - mean) / std uses the mean, too", first=False),
+    step(
+        d_mean,
+        "0 remains, as if the way through x_hat were forgotten",
+        "x_hat = (x - mean) / std uses the mean, too",
+        first=False,
+    ),
     step(d_mean, *NO_EPS, eps_in=False),
     step(d_mean, "it is divided by the variance instead of its root", "x_hat = (x - mean) / sqrt(var + eps)", power=-1),
     step(d_mean, "the division by the root is forgotten", "x_hat = (x - mean) / sqrt(var + eps)", power=0),
@@ -529,7 +534,7 @@ STEP_5 = [
     Mistake("d_y alone is summed", "d(gamma * x_hat) / d gamma = x_hat", lambda d_y, x_hat: d_y.sum(0)),
     Mistake("the sum is missing", "gamma has one value for each channel; all m examples use it", lambda d, h: d * h),
     Mistake(
-        "x_hat alone is summed",
+        "0 remains, as if x_hat alone were summed",
         "the chain rule multiplies by what arrives",
         edit(models.d_gamma, ("d_y * x_hat", "x_hat")),
     ),

@@ -90,7 +90,7 @@ FROZEN = [
     frozen_wrong("the variance is taken to depend on x", CONSTANTS, through_var=True),
     frozen_wrong("the batch's statistics stand in for the running ones", WHICH, statistics="batch"),
     frozen_wrong(
-        "the gradient stops at the frozen layer",
+        "d_x is 0 everywhere, as if the gradient stopped at the frozen layer",
         "frozen means that the statistics don't change; y still changes when x does",
         stop=True,
     ),
