@@ -295,6 +295,11 @@ FORWARD = [
         "which row has which class?",
         edit(models.cross_entropy, ("[rows, targets]", "[rows, rows % logits.shape[1]]")),
     ),
+    Mistake(
+        "the logarithm is taken to base 2, and softmax is exp of the result",
+        "np.log is the natural logarithm, and e is the base of exp",
+        edit(models.cross_entropy, ("np.log(", "np.log2(")),
+    ),
 ]
 BACKWARD = [
     backward(
@@ -425,6 +430,11 @@ BACKWARD = [
             models.cross_entropy_backward,
             ("(softmax - one_hot) / n", "2 * (softmax - one_hot) * softmax * (1 - softmax) / n"),
         ),
+    ),
+    Mistake(
+        "2 is subtracted at the target instead of 1",
+        "which number is added to or taken from the softmax at the right class?",
+        edit(models.cross_entropy_backward, ("- one_hot", "- 2 * one_hot")),
     ),
 ]
 

@@ -9,6 +9,7 @@ from __future__ import annotations
 import copy
 import inspect
 import itertools
+import time
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
 from typing import Any
@@ -18,6 +19,7 @@ import numpy as np
 from .slips import slips
 from .wire import failure_of
 
+IS_QUICK = 0.5  # seconds for all cases, so that another call is sure to have the time
 RTOL, ATOL = 1e-6, 1e-9  # ATOL relative to the largest value
 
 
@@ -136,7 +138,7 @@ def check(task: Task, function: Callable, seed: int) -> Verdict:
     """Run ``function`` on the task's cases, and compare: a plain function, or one of ``sandbox.py``."""
     cases = list(task.cases(np.random.default_rng(seed)))
     expected = [named(task.right(*copy.deepcopy(case))) for case in cases]
-    results, complaint = [], ""
+    results, complaint, begun = [], "", time.monotonic()
     for case, right in zip(cases, expected, strict=True):
         try:
             result, arguments = call(function, copy.deepcopy(case))
@@ -160,7 +162,8 @@ def check(task: Task, function: Callable, seed: int) -> Verdict:
     share = sum(good.values()) / len(good)
     if not complaint and all(good.values()):
         return Verdict(task.function, "right", 1.0)
-    if results[0] and differs_again(function, cases[0], results[0]):
+    is_quick = time.monotonic() - begun < IS_QUICK and not task.through
+    if results[0] and is_quick and differs_again(function, cases[0], results[0]):
         return Verdict(task.function, "wrong", share, AGAIN, ["it differs when called a second time"])
     search = Search(task, cases, results, expected)
     text, mistakes = search.failing(complaint) if complaint else search.diagnosis()

@@ -11,7 +11,7 @@ import inspect
 import textwrap
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass
-from functools import cache, cached_property
+from functools import cache
 
 import numpy as np
 
@@ -28,21 +28,15 @@ COMBINED = "how are the two combined in the formula, and with which sign?"
 NUMBER = "where does this number come from? Derive it once more"
 
 
+@cache
 def slips(model: Callable) -> tuple[tuple[str, str, Callable], ...]:
     """For each slip in ``model``: what was done, a hint, and the function with it."""
-    return _slips(model)
-
-
-@cache
-def _slips(model: Callable) -> tuple[tuple[str, str, Callable], ...]:
-    tree = ast.parse(textwrap.dedent(inspect.getsource(model)))
+    tree = ast.parse(source_of(model))
     found, seen = [], {ast.unparse(tree)}
     for says, hint, source in Changes(tree):
         if source not in seen:
             seen.add(source)
-            space = dict(model.__globals__)
-            exec(compile(source, "<slip>", "exec"), space)
-            found.append((says, hint, space[model.__name__]))
+            found.append((says, hint, made_from(source, model)))
     return tuple(found)
 
 
@@ -55,21 +49,7 @@ class Edit:
 
     def __call__(self, *arguments):
         with np.errstate(all="ignore"):
-            return self.function(*arguments)
-
-    @cached_property
-    def function(self) -> Callable:
-        space = dict(self.model.__globals__)
-        exec(compile(self.source(), "<edit>", "exec"), space)
-        return space[self.model.__name__]
-
-    def source(self) -> str:
-        source = textwrap.dedent(inspect.getsource(self.model))
-        for old, new in self.changes:
-            if old not in source:
-                raise ValueError(f"{old!r} isn't in {self.model.__name__}")
-            source = source.replace(old, new)
-        return source
+            return compiled(self.model, self.changes)(*arguments)
 
     def fits(self, other: Edit) -> bool:
         if self.model is not other.model:
@@ -78,6 +58,29 @@ class Edit:
 
     def with_(self, other: Edit) -> Edit:
         return Edit(self.model, self.changes + other.changes)
+
+
+@cache
+def compiled(model: Callable, changes: tuple[tuple[str, str], ...]) -> Callable:
+    """A model with texts of its source replaced."""
+    source = source_of(model)
+    for old, new in changes:
+        if old not in source:
+            raise ValueError(f"{old!r} isn't in {model.__name__}")
+        source = source.replace(old, new)
+    return made_from(source, model)
+
+
+@cache
+def source_of(model: Callable) -> str:
+    return textwrap.dedent(inspect.getsource(model))
+
+
+def made_from(source: str, model: Callable) -> Callable:
+    """The function that this text defines, where the model is defined."""
+    space = dict(model.__globals__)
+    exec(compile(source, "<slip>", "exec"), space)
+    return space[model.__name__]
 
 
 def edit(model: Callable, *changes: tuple[str, str]) -> Edit:
