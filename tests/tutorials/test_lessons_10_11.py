@@ -17,7 +17,7 @@ RANGE = re.compile(r"(\S+) \((\S+) to (\S+)\)")
 def tables(text):
     """{title: {row: its cells}} of the tables in ``text``, whose columns are at least two spaces apart."""
     found = {}
-    for block in re.split(r"\n\s*\n", text):
+    for block in filter(None, re.split(r"\n\s*\n", text.strip())):
         header, *rows = (
             [cell for cell in re.split(r"\s{2,}", line.strip()) if cell] or [""] for line in block.splitlines()
         )
@@ -26,23 +26,23 @@ def tables(text):
 
 
 def quoted_by(lesson):
-    """Pairs of where a range was quoted, (title, row, column), and the range: from tables, and from sentences
+    """Where a range is quoted, (title, row, column), and the range, from tables and from sentences such as
 
-    such as "Seeds 0 to 4, title, column: row 2 (1 to 3), row 5 (4 to 6)."
+    "Seeds 0 to 4 (`--seeds 5`), title, column 1: row 2 (1 to 3); row 5 (4 to 6)."
     """
     text = re.sub(r"^# ?", "", (TUTORIALS / f"{lesson}.py").read_text(encoding="utf-8"), flags=re.MULTILINE)
     for title, rows in tables("\n\n".join(re.findall(r"^```\n(.*?)^```\n", text, re.MULTILINE | re.DOTALL))).items():
         for name, cells in rows.items():
             yield from (((title, name, column), cell) for column, cell in enumerate(cells))
-    for title, column, items in re.findall(
-        r"Seeds 0 to 4, ([^:`]+), column (\d): ([^:]*\))\.", text.replace("\n", " ")
-    ):
-        for name, cell, *_ in re.findall(rf"(?:^|, )(.+?) ({RANGE.pattern})", items):
+    sentences = r"\(`--seeds 5`\), ([^:]+), column (\d): ([^:]*\))\."
+    for title, column, items in re.findall(sentences, text.replace("\n", " ")):
+        for item in items.split("; "):
+            name, cell = re.fullmatch(r"(.+?) (\S+ \(.+\))", item).groups()
             yield (title, name, int(column) - 1), cell
 
 
 @pytest.mark.slow
-@pytest.mark.parametrize("lesson", ["10_is_it_covariate_shift"])
+@pytest.mark.parametrize("lesson", ["10_is_it_covariate_shift", "11_when_batchnorm_hurts"])
 def test_the_quoted_ranges_hold_what_the_lesson_measures(lessons, lesson):
     measured, quoted = tables(lessons[lesson][0].result().stdout), dict(quoted_by(lesson))
     assert len(quoted) > 10
