@@ -29,7 +29,7 @@ data = load_digits()
 
 # %% [markdown]
 # ## Two images make a sign
-# Take the smallest batch that BN accepts, two values for each channel, and their mean halfway between them.
+# Take the smallest batch that BN accepts, two values for each channel.
 
 # %%
 sign = predict(
