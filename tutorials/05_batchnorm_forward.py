@@ -51,7 +51,7 @@ mean = x.sum(axis=0) / m
 var = ((x - mean) ** 2).sum(axis=0) / m
 x_hat = (x - mean) / np.sqrt(var + eps)
 y = gamma * x_hat + beta
-pencil.confirm(np.array_equal(y[:, 1].round(2), [-1, 1]))
+pencil.confirm([(-2, 2), (-1, 1), (-0.5, 0.5), (0, 1)].index(tuple(y[:, 1].round(2))))
 names = ("x, example 1", "x, example 2", "mean", "var", "y, example 1", "y, example 2")
 rows = zip(names, (*x, mean, var, *y), strict=True)
 table(["", "channel 0", "channel 1", "channel 2"], [[name, *(f"{v:.6f}" for v in row)] for name, row in rows])
@@ -79,7 +79,7 @@ PYTORCH += [[0.2, 0.4, 0.2], [1.1, 1.7, 1.1]]
 layer = BatchNorm1d(3).astype(np.float64)
 off_by_hand = np.abs(layer(x).numpy() - y).max()
 off_pytorch = np.abs(np.vstack([y, layer.running_mean, layer.running_var]) - PYTORCH).max()
-kept.confirm(np.isclose(layer.running_var[1], 1.7))
+kept.confirm([1.3, 1.7, 4].index(layer.running_var[1].round(6)))
 print(f"largest difference to the four lines by hand: {off_by_hand:.1e}; to PyTorch: {off_pytorch:.1e}")
 
 # %% [markdown]
@@ -131,7 +131,7 @@ worst_layout = max(
     np.abs(layer.astype(np.float64)(values).numpy() - algorithm_1(values, axis)[0]).max()
     for values, axis, layer, _ in layouts.values()
 )
-pooled.confirm(nchw.size // nchw.mean(algorithm_1(nchw, 1)[1]).size == 8)
+pooled.confirm([2, 4, 8, 24].index(nchw.size // nchw.mean(algorithm_1(nchw, 1)[1]).size))
 print(f"in four layouts, the layer differs from algorithm 1 by at most {worst_layout:.0e}")
 
 # %%
@@ -209,12 +209,12 @@ widths = {normalize: np.array([z.std() for *_, z in runs]) for normalize, runs i
 norms = {normalize: np.array([np.linalg.norm(d) for _, d, *_ in runs]) for normalize, runs in sweep.items()}
 (_, d_1, _, z_1), (_, d_100, _, z_100) = run(*fixed, W, V, True), run(*fixed, 100 * W, V, True)
 off_output, off_gradient = np.abs(z_100 - z_1).max(), np.linalg.norm(100 * d_100 - d_1) / np.linalg.norm(d_1)
-hundredfold.confirm(off_gradient < 1e-3)
+hundredfold.confirm([100, 1, 0.01, 0.0001].index((np.linalg.norm(d_100) / np.linalg.norm(d_1)).round(5)))
 print(f"BN((100 W)u) differs from BN(Wu) by at most {off_output:.1e}, 100 times the gradient by {off_gradient:.1e}")
 
 # %% [markdown]
-# Only where the variance $a^2\sigma^2$ isn't large against $\epsilon$, at small $a$, do outputs shrink with $a$, and the
-# gradient stops growing (the left ends of panels d and e).
+# Only where the variance $a^2\sigma^2$ isn't large against $\epsilon$, at small $a$, do outputs shrink with $a$, and
+# the gradient stops growing (the left ends of panels d and e).
 #
 # ## What follows for learning
 # The loss doesn't change if one unit's weights $w$ are stretched. So what is the angle between $w$ and its gradient?
@@ -270,8 +270,8 @@ losses = {key: loss for key, (loss, _) in learned.items()}
 apart = {k: np.abs(losses[k, "weight decay"] - losses[k, "growing rate"]).max() for k in (True, False)}
 cosines = (W * d_1).sum(axis=1) / np.linalg.norm(W, axis=1) / np.linalg.norm(d_1, axis=1)
 angle.confirm(np.degrees(np.arccos(cosines)).mean())
-length.confirm((np.diff(learned[True, "constant rate"][1], axis=0) > 0).all())
-same.confirm(apart[True] < 0.01 and apart[False] > 0.5)
+length.confirm([1, 0].index(np.mean(np.diff(learned[True, "constant rate"][1], axis=0) > 0)))
+same.confirm(3 - 2 * (apart[False] > 0.1) - (apart[True] > 0.1))
 print(f"decay or growing rate: losses differ by at most {apart[True]:.4f} with BN, {apart[False]:.2f} without")
 
 # %% [markdown]
