@@ -294,7 +294,7 @@ learning.confirm([0, 2, 4, 6].index(sum(mean_of[name, 0.1][3] >= 40 for name in 
 right = runs["right", 0.1][4:, 0]
 angle = {name: np.degrees(np.arccos(min(runs[name, 0.1][4:, 0] @ right, 1.0))) for name in rules}
 table(
-    ["backward", "gradcheck", "without narrow", "angle", "loss at 0.1", "at 1", "better", "test (%)", "range", "bias"],
+    ["backward", "gradcheck", "not narrow", "angle", "loss at 0.1", "at 1", "better", "test %", "range", "bias moved"],
     [[name, *(("rejects", "accepts")[a] for a in accepted[name]), f"{angle[name]:.1f}°",
       *(f"{mean_of[name, rate][0]:.3f}" for rate in RATES), f"{b:g}", f"{mean_of[name, b][3]:.1f}",
       "{:.1f} - {:.1f}".format(*np.sort(runs[name, b][3])[[0, -1]]), f"{mean_of[name, 0.1][1]:.0e}"]
