@@ -73,7 +73,7 @@ def page(graded: dict[str, Any]) -> str:
         of=number(graded["of"]),
         notes=f"<ul>\n{notes}</ul>\n" if notes else "",
         rows="\n".join(map(row, exercises)),
-        exercises="\n".join(map(section, exercises)),
+        exercises="\n".join(section(verdicts) for verdicts in exercises if any(map(says, verdicts))),
     )
 
 
@@ -86,7 +86,13 @@ def row(verdicts: list[dict[str, Any]]) -> str:
     """A line of the table: an exercise with its points."""
     exercise, title = verdicts[0]["exercise"], safe(verdicts[0]["title"])
     got, of = (number(sum(verdict[name] for verdict in verdicts)) for name in ("points", "of"))
-    return f'<tr><td>{exercise}<td><a href="#{exercise}">{title}</a><td>{state(verdicts)}<td>{got} of {of} points</tr>'
+    link = f'<a href="#{exercise}">{title}</a>' if any(map(says, verdicts)) else title
+    return f"<tr><td>{exercise}<td>{link}<td>{state(verdicts)}<td>{got} of {of} points</tr>"
+
+
+def says(verdict: dict[str, Any]) -> bool:
+    """Whether there is more to be said of a function than how it is."""
+    return bool(verdict["text"].strip() or verdict["printed"])
 
 
 def state(verdicts: list[dict[str, Any]]) -> str:
@@ -112,5 +118,4 @@ def function(verdict: dict[str, Any], called: str) -> str:
     kind = {"right": "right", "not started": "open"}.get(verdict["status"], "wrong")
     points = f"{number(verdict['points'])} of {number(verdict['of'])} points"
     head = f'<h3><code>{safe(called)}</code>: <span class="{kind}">{word(verdict)}</span>, {points}</h3>'
-    silent = not verdict["text"].strip() and not verdict["printed"]
-    return head if silent else f"{head}\n<pre>{escape(told(verdict))}</pre>"
+    return f"{head}\n<pre>{escape(told(verdict))}</pre>" if says(verdict) else head

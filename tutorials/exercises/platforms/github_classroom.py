@@ -4,8 +4,9 @@ python -m tutorials.exercises.platforms.github_classroom workflow OWNER/REPOSITO
 
 The result is what the runners of https://github.com/education/autograding-command-grader put out (``src/main.js``):
 JSON in base64 in the step's output ``result``, which https://github.com/education/autograding-grading-reporter takes
-from the environment variable of the runner's name and ``_RESULTS``. It adds up the ``score`` of the tests and
-``max_score`` (``src/notify-classroom.js``), in a job that must be called ``run-autograding-tests``.
+from the environment variable of the runner's name and ``_RESULTS``. It adds up the ``score`` of the tests
+(``src/notify-classroom.js``), in a job that must be called ``run-autograding-tests``; the table that it prints counts
+tests that pass instead.
 """
 
 from __future__ import annotations
@@ -99,7 +100,8 @@ def log(graded: dict[str, Any]) -> str:
     (https://docs.github.com/en/actions/reference/workflow-commands-for-github-actions#stopping-and-starting-workflow-commands)
     """
     token = secrets.token_hex(16)
-    lines = [f"::stop-commands::{token}", f"{number(graded['points'])} of {number(graded['of'])} points"]
+    points = f"{number(graded['points'])} of {number(graded['of'])} points"
+    lines = [f"::stop-commands::{token}", f"{points} (the table of the report counts only what is right in full)"]
     lines += graded["notes"]
     for verdict in graded["verdicts"]:
         points = f"{number(verdict['points'])} of {number(verdict['of'])} points"

@@ -111,7 +111,8 @@ class Gradebook:
         cells = [cell for cell in cells if not re.fullmatch(r"-|\d*[.,]\d+( ?%)?", cell)]  # grades
         beside = [f"{a} {b}" for one, two in itertools.pairwise(cells) for a, b in ((one, two), (two, one))]
         accounts = [cell.partition("@")[0] for cell in cells if "@" in cell]
-        return {folded(name) for name in cells + beside + accounts} - {""}
+        turned = [" ".join(reversed(cell.split(","))) for cell in cells if "," in cell]  # Doe, John
+        return {folded(name) for name in cells + beside + accounts + turned} - {""}
 
     def numbers(self) -> list[str]:
         """Each student's number in the names of downloaded submissions; none if the file hasn't got it."""

@@ -18,6 +18,7 @@ from pathlib import Path
 from typing import Any
 
 from ..checks.run import FOLDER
+from ..grade import safety
 from .one import grade_one, write
 from .words import clean, name, told
 
@@ -99,7 +100,9 @@ def main() -> None:
         make_zip(args.out)
         print(f"The autograder: {args.out}")
     else:
-        write(args.results, json.dumps(results(grade_one(args.folder)), indent=1))
+        graded = grade_one(args.folder)
+        write(args.results, json.dumps(results(graded), indent=1))
+        print(safety(graded["protection"]))  # for instructors: Gradescope doesn't show it to students
 
 
 if __name__ == "__main__":

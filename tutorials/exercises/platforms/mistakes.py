@@ -74,15 +74,14 @@ def figure(found: list[Count], students: int) -> Any:
     from matplotlib.figure import Figure  # here, because it takes a second and most runs draw nothing
 
     shown = found[:SHOWN]
-    labels = [textwrap.fill(f"{count.exercise}: {count.mistake}", 58) for count in shown]
+    labels = [textwrap.fill(f"{count.exercise}, {count.functions[0]}: {count.mistake}", 56) for count in shown]
     lines = sum(label.count("\n") + 1 for label in labels)
     picture = Figure(figsize=(13, 1.6 + 0.27 * lines + 0.22 * len(shown)), layout="constrained")
     axes = picture.add_subplot()
-    # A bar is as high as its label has lines, so that labels don't touch.
-    heights = [label.count("\n") + 1.8 for label in labels]
+    heights = [label.count("\n") + 1.8 for label in labels]  # so that labels of several lines don't touch
     places = [sum(heights[:n]) + heights[n] / 2 for n in range(len(shown))]
     sizes = [len(count.students) for count in shown]
-    axes.barh(places, sizes, height=[0.75 * height for height in heights], color="#0072b2")
+    axes.barh(places, sizes, height=1.2, color="#0072b2")
     for place, size in zip(places, sizes, strict=True):
         axes.annotate(str(size), (size, place), (5, 0), textcoords="offset points", va="center", fontsize=14)
     axes.set_yticks(places, labels, fontsize=13)
@@ -94,5 +93,5 @@ def figure(found: list[Count], students: int) -> Any:
     axes.set_xlabel(f"students, of {students}", fontsize=14)
     axes.spines[["top", "right"]].set_visible(False)
     more = f"The {SHOWN} most frequent of {len(found)} mistakes" if len(found) > SHOWN else "Mistakes"
-    picture.suptitle(f"{more}, with the exercise's number", fontsize=16)
+    picture.suptitle(f"{more}, with exercise and function", fontsize=16)
     return picture

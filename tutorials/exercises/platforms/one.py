@@ -23,8 +23,10 @@ def grade_one(folder: Path, exercise: int | None = None) -> dict[str, Any]:
     submission = finder.choose("submission", in_folder(folder, finder.of_interest))
     with tempfile.TemporaryDirectory(prefix="grading-", ignore_cleanup_errors=True) as kept:
         (found,) = Run([submission], secrets.randbelow(2**31), Path(kept), 1).results()
+    wanted = {e.file for e in exercises() if exercise in (None, e.number)}
     found["verdicts"] = [v for v in found["verdicts"] if exercise in (None, v["exercise"])]
-    if not submission.files:
+    found["found"] = {file: where for file, where in found["found"].items() if file in wanted}
+    if not found["found"]:
         found["notes"].insert(0, "No files of exercises found: they must have the names that they had when handed out.")
     return score(found, points())
 
