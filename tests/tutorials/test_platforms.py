@@ -334,6 +334,12 @@ def test_delimiter_and_encoding_are_kept(tmp_path, mark, encoding, delimiter):
     assert found == mark + changed.encode(encoding)
 
 
+@pytest.mark.parametrize("wanted", ["Exercises", "Exercises (8)", "ises (8"])
+def test_a_column_is_chosen_by_its_title_or_by_what_no_other_has(tmp_path, wanted):
+    found, _ = fill(tmp_path, CANVAS.replace("Quiz (7)", "Exercises 2 (7)"), "canvas", ["ada"], wanted)
+    assert column(found, 5)[4] == f"{OF - 1:g}"
+
+
 def test_another_maximum_scales_the_points(tmp_path):
     found, said = fill(tmp_path, CANVAS.replace(f"10,{OF:g}", "10,100"), "canvas", ["ada"], "Exercises")
     assert float(column(found, 5)[4]) == pytest.approx(100 * (OF - 1) / OF, abs=0.005)
@@ -402,40 +408,70 @@ def test_without_mistakes_there_is_no_figure(tmp_path):
 # End to end, as far as it goes without the services.
 
 
+PAGE = (ROOT / "tutorials/INSTRUCTORS.md").read_text("utf-8")
+SECTION = PAGE.partition("\n## Where you teach\n")[2].partition("\n## ")[0]
+BLOCKS = re.findall(r"^```(\w*)\n(.*?)^```$", SECTION, re.M | re.S)
+CLASS = [name.split("_") for name in a_class.names(16)]
+
+
 @pytest.fixture(scope="module")
 def course(tmp_path_factory):
-    """A class of 20, graded with everything that can be asked for."""
+    """A class of 16 with the commands of the instructor's page, in its order."""
     folder = tmp_path_factory.mktemp("course")
-    a_class.write_class(folder / "submissions", 20)
-    people = [name.split("_") for name in a_class.names(20)]
-    rows = [f'"Student, {number}",{number},{login},S1,' for login, number in people]
+    a_class.write_class(folder / "submissions", len(CLASS))
     head = ["Student,ID,SIS Login ID,Section,Exercises (8)", f"    Points Possible,,,,{OF:g}"]
+    rows = [f'"Student, {number}",{number},{login},S1,' for login, number in CLASS]
     (folder / "canvas.csv").write_text("\n".join([*head, *rows]) + "\n", encoding="utf-8")
-    options = ["--totals", "totals.csv", "--feedback", "feedback", "--summary", "summary", "--canvas", "canvas.csv"]
-    options += ["--csv", "grades.csv", "--column", "Exercises"]
-    finished = subprocess.run(
-        [sys.executable, "-m", "tutorials.exercises.grade", "submissions", *options], cwd=folder,
-        env=ENVIRONMENT | {"PYTHONPATH": str(ROOT)}, capture_output=True, text=True, timeout=TIMEOUT,
-    )  # fmt: skip
-    assert finished.returncode == 0, finished.stderr
+    head = "Identifier,Full name,Email address,Status,Grade,Maximum grade,Grade can be changed,Last modified (grade)"
+    rows = [f"Participant {number},{login},,,,{OF:.2f},Yes,-" for login, number in CLASS]
+    (folder / "worksheet.csv").write_text("\n".join([head, *rows]) + "\n", encoding="utf-8")
+    for command in [text for kind, text in BLOCKS if not kind]:
+        finished = subprocess.run(
+            command.replace(".venv/bin/python", f'"{sys.executable}"'), shell=True, cwd=folder,
+            env=ENVIRONMENT | {"PYTHONPATH": str(ROOT)}, capture_output=True, text=True, timeout=TIMEOUT,
+        )  # fmt: skip
+        assert finished.returncode == 0, finished.stderr
     return folder
+
+
+def read_as_canvas(content):
+    """Who gets what, as https://github.com/instructure/canvas-lms reads it (``lib/gradebook_importer.rb``)."""
+    lines = content.decode("utf-8-sig").splitlines()
+    fields = {d: {len(next(csv.reader([line], delimiter=d))) for line in lines[:3]} for d in ";,"}
+    counts = {delimiter: count.pop() if len(count) == 1 else 0 for delimiter, count in fields.items()}
+    head, *rows = csv.reader(lines, delimiter=";" if counts[";"] > counts[","] else ",")
+    assert "Student" in head[0]
+    assert "ID" in head[1]
+    people = 5 if re.search(r"SIS\s+User\s+ID", head[2]) else 4 if re.search(r"SIS\s+Login\s+ID", head[2]) else 3
+    assert "Section" in head[people - 1]
+    (place,) = (place for place, name in enumerate(head) if place >= people and name.startswith("Exercises"))
+    grades = {row[1]: row[place] for row in rows if row[0] and "Points Possible" not in row[0]}
+    assert all(re.fullmatch(r"-?[0-9.,]+%?", grade) for grade in grades.values())
+    return {number: float(grade) for number, grade in grades.items()}
+
+
+def read_as_moodle(content):
+    """Who gets what, as https://github.com/moodle/moodle reads a worksheet (``importgradeslib.php``)."""
+    rows = csv.DictReader(io.StringIO(content.decode("utf-8")))
+    assert {"Identifier", "Grade", "Last modified (grade)"} <= set(rows.fieldnames)
+    return {row["Identifier"][len("Participant ") :]: float(row["Grade"]) for row in rows}
 
 
 @pytest.mark.slow
 def test_all_files_of_a_class_have_the_same_points(course):
     with open(course / "grades.csv", newline="", encoding="utf-8") as file:
-        sums = {}
+        sums = dict.fromkeys(a_class.names(len(CLASS)), 0.0)
         for row in csv.DictReader(file):
-            sums[row["student"]] = sums.get(row["student"], 0) + float(row["points"])
+            sums[row["student"]] += float(row["points"])
     with open(course / "totals.csv", newline="", encoding="utf-8") as file:
         in_totals = {row["student"]: float(row["points"]) for row in csv.DictReader(file)}
-    with open(course / "grades-canvas.csv", newline="", encoding="utf-8") as file:
-        in_canvas = {f"{row[2]}_{row[1]}": float(row[4]) for row in list(csv.reader(file))[2:]}
-    assert len(sums) == 20
     assert in_totals == pytest.approx(sums, abs=0.006)
-    assert in_canvas == in_totals
+    by_number = {name.partition("_")[2]: earned for name, earned in in_totals.items()}
+    assert read_as_canvas((course / "grades-canvas.csv").read_bytes()) == by_number
+    assert read_as_moodle((course / "grades-moodle.csv").read_bytes()) == by_number
     for name, earned in in_totals.items():
         assert f"{earned:g} of {OF:g} points" in (course / f"feedback/{name}.html").read_text("utf-8")
+        assert list((course / "feedback").glob(f"{name}_assignfeedback_file_feedback.html"))
 
 
 @pytest.mark.slow
@@ -443,6 +479,42 @@ def test_the_mistakes_of_a_class_are_named(course):
     table = (course / "summary/summary.md").read_text("utf-8")
     assert "| 10 | `step_4_d_x`" in table
     assert (course / "summary/mistakes.png").exists()
+
+
+@pytest.mark.slow
+def test_the_page_makes_the_autograder_and_the_workflow(course):
+    assert zipfile.is_zipfile(course / "autograder.zip")
+    assert "repository: OWNER/REPOSITORY\n" in (course / "classroom.yml").read_text("utf-8")
+
+
+@pytest.mark.slow
+def test_the_template_of_the_page_grades_in_coderunner(tmp_path):
+    (template,) = (text for kind, text in BLOCKS if kind == "python")
+    answer = (a_class.SOLUTIONS / a_class.FILES[10]).read_text("utf-8").replace(" + d_mean / m", "")
+    escaped = answer.replace("\\", "\\\\").replace('"', '\\"')
+    program = template.replace("{{ STUDENT_ANSWER | e('py') }}", escaped).replace("/opt/course", str(ROOT))
+    finished = subprocess.run(
+        [sys.executable, "-c", program], cwd=tmp_path, env=ENVIRONMENT, capture_output=True, text=True, timeout=TIMEOUT
+    )
+    found = json.loads(finished.stdout)
+    check_coderunner(found)
+    assert 0 < found["fraction"] < 1
+    assert not finished.stderr
+
+
+@pytest.mark.slow
+def test_the_settings_of_the_page_grade_in_prairielearn(tmp_path):
+    (settings,) = (text for kind, text in BLOCKS if kind == "json")
+    options = json.loads(f"{{{settings}}}")["externalGradingOptions"]
+    (tmp_path / a_class.FILES[10]).write_bytes((a_class.SOLUTIONS / a_class.FILES[10]).read_bytes())
+    command = [sys.executable, *options["entrypoint"][1:]]
+    command[command.index("/grade/student")] = str(tmp_path)
+    environment = ENVIRONMENT | {"PYTHONPATH": str(ROOT)}
+    results = tmp_path / "results/results.json"
+    subprocess.run([*command, "--results", results], env=environment, cwd=tmp_path, check=True, timeout=TIMEOUT)
+    found = json.loads(results.read_text("utf-8"))
+    check_prairielearn(found)
+    assert found["score"] == 1
 
 
 @pytest.mark.slow

@@ -75,7 +75,7 @@ class Gradebook:
         may_be = [place for place in range(len(headings)) if place not in fixed]
         if self.platform == "moodle" and wanted is None:
             wanted = "Grade"
-        exact = [place for place in may_be if headings[place] == wanted]
+        exact = [place for place in may_be if wanted in (headings[place], re.sub(r" \(\d+\)$", "", headings[place]))]
         parts = [place for place in may_be if wanted and wanted.casefold() in headings[place].casefold()]
         if len(found := exact or parts) != 1:
             names = ", ".join(repr(headings[place]) for place in (parts or may_be))
