@@ -310,6 +310,21 @@ def test_who_is_not_certain_is_listed_and_changes_nothing(tmp_path, student):
     assert said[1:] == [f"{student}: no row"]
 
 
+def test_a_number_that_agrees_goes_before_a_login_that_looks_alike(tmp_path):
+    found, _ = fill(tmp_path, CANVAS.replace(",ada,", ",doejohn101,"), "canvas", ["doejohn_101"], "Exercises")
+    assert column(found, 5)[3:5] == [f"{OF - 1:g}", "3.00"]
+
+
+@pytest.mark.parametrize("student", ["John", "Doe", "Lovelace", "Doe_11"])
+def test_a_part_of_a_name_is_not_enough(tmp_path, student):
+    assert fill(tmp_path, EXPORT, "moodle", [student], "Exercises")[1][1:] == [f"{student}: no row"]
+
+
+def test_a_part_of_a_name_with_the_number_is_enough(tmp_path):
+    found, _ = fill(tmp_path, WORKSHEET.replace("Ada Lovelace", "Ada"), "moodle", ["Ada_12"])
+    assert column(found, 4)[2] == f"{OF - 1:g}"
+
+
 def test_two_submissions_for_one_row_fill_none(tmp_path):
     found, said = fill(tmp_path, CANVAS, "canvas", ["jdoe", "doejohn_101", "ada"], "Exercises")
     assert column(found, 5)[3:5] == ["", f"{OF - 1:g}"]

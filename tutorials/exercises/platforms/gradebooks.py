@@ -20,7 +20,6 @@ import codecs
 import itertools
 import re
 import unicodedata
-from collections.abc import Iterable
 from pathlib import Path
 from typing import Any, NamedTuple
 
@@ -30,6 +29,7 @@ MARKS = {codecs.BOM_UTF8: "utf-8", codecs.BOM_UTF16_LE: "utf-16-le", codecs.BOM_
 CANVAS_PEOPLE = {
     "Student", "LastName", "FirstName", "ID", "SIS User ID", "SIS Login ID", "Integration ID", "Root Account",
 }  # fmt: skip
+CANVAS_PARTS = {"LastName", "FirstName", "Root Account"}
 
 
 class Cell(NamedTuple):
@@ -38,6 +38,14 @@ class Cell(NamedTuple):
     text: str
     start: int
     end: int
+
+
+class Person(NamedTuple):
+    """By what a student is known: a name or account that is enough, parts of it, and a number, or ""."""
+
+    enough: set[str]
+    parts: set[str]
+    number: str
 
 
 class Gradebook:
@@ -66,6 +74,7 @@ class Gradebook:
             raise ValueError(f"{path} has no rows for students")
         self.column = self.chosen(wanted)
         self.people = [row for row in self.rows[1:] if self.is_person(row)]
+        self.known = [Person(*self.names(row), n) for row, n in zip(self.people, self.numbers(), strict=True)]
 
     def chosen(self, wanted: str | None) -> int:
         """The place of the column to be filled."""
@@ -94,54 +103,58 @@ class Gradebook:
             above = [row for row in self.rows[1:] if "Points Possible" in row[0].text]
             cells = {value(self.cell(row, self.column)) for row in above}
         else:
-            worksheet = self.people if self.numbers() else []
+            worksheet = self.people if all(self.numbers()) else []
             cells = {value(self.cell(row, self.column + 1)) for row in worksheet}
         return cells.pop() or None if len(cells) == 1 else None
 
     def cell(self, row: list[Cell], place: int) -> str:
         return row[place].text.strip() if place < len(row) else ""
 
-    def names(self, row: list[Cell]) -> set[str]:
-        """All that a student may be called after their row."""
-        if self.platform == "canvas":
-            columns = [place for place, cell in enumerate(self.rows[0]) if cell.text.strip() in CANVAS_PEOPLE]
-        else:
-            columns = list(range(self.column))
-        cells = [self.cell(row, place) for place in columns]
-        cells = [cell for cell in cells if not re.fullmatch(r"-|\d*[.,]\d+( ?%)?", cell)]  # grades
-        beside = [f"{a} {b}" for one, two in itertools.pairwise(cells) for a, b in ((one, two), (two, one))]
-        accounts = [cell.partition("@")[0] for cell in cells if "@" in cell]
-        turned = [" ".join(reversed(cell.split(","))) for cell in cells if "," in cell]  # Doe, John
-        return {folded(name) for name in cells + beside + accounts + turned} - {""}
-
-    def numbers(self) -> list[str]:
-        """Each student's number in the names of downloaded submissions; none if the file hasn't got it."""
+    def names(self, row: list[Cell]) -> tuple[set[str], set[str]]:
+        """What a student may be called after their row: by what is enough alone, and by a part of the name, too."""
         headings = [cell.text.strip() for cell in self.rows[0]]
         if self.platform == "canvas":
-            return [self.cell(row, headings.index("ID")) for row in self.people] if "ID" in headings else []
-        found = [re.fullmatch(r"[^\d@]+(\d+)", self.cell(row, 0)) for row in self.people]
-        return [match[1] for match in found] if all(found) else []
+            places = [place for place, heading in enumerate(headings) if heading in CANVAS_PEOPLE]
+        else:
+            places = list(range(self.column))
+        cells = [(headings[place] in CANVAS_PEOPLE - CANVAS_PARTS, self.cell(row, place)) for place in places]
+        cells = [(known, cell) for known, cell in cells if not re.fullmatch(r"-?|\d*[.,]\d+( ?%)?", cell)]  # grades
+        alone = [cell for known, cell in cells if known or re.search(r"[\s\d@,]", cell)]
+        for (_, one), (_, two) in itertools.pairwise(cells):
+            alone += [f"{one} {two}", f"{two} {one}"]
+        alone += [cell.partition("@")[0] for cell in alone if "@" in cell]
+        alone += [" ".join(reversed(cell.split(","))) for cell in alone if "," in cell]  # Doe, John
+        enough = {folded(name) for name in alone} - {""}
+        return enough, enough | {folded(cell) for _, cell in cells} - {""}
 
-    def rows_of(self, students: Iterable[str]) -> dict[str, list[int]]:
-        """For each student, the rows that may be theirs: certain if it is one."""
-        names, numbers = [self.names(row) for row in self.people], self.numbers()
-        found = {}
-        for student in students:
-            called = re.sub(r"_assignsubmission_file_?$", "", student)
-            match = re.fullmatch(r"(.+?)(?:_LATE)?_(\d+)", called)
-            rows = [place for place, its in enumerate(names) if folded(called) in its]
-            if match and not rows:
-                rows = [place for place, its in enumerate(names) if folded(match[1]) in its]
-                if numbers:
-                    rows = [place for place in rows if numbers[place] == match[2]]
-            found[student] = rows
-        return found
+    def numbers(self) -> list[str]:
+        """Each student's number in the names of downloaded submissions, or "" if the file hasn't got it."""
+        headings = [cell.text.strip() for cell in self.rows[0]]
+        if self.platform == "canvas":
+            place = headings.index("ID") if "ID" in headings else len(headings)
+            return [self.cell(row, place) for row in self.people]
+        found = [re.fullmatch(r"[^\d@]+(\d+)", self.cell(row, 0)) for row in self.people]
+        return [match[1] if match and all(found) else "" for match in found]
+
+    def rows_of(self, student: str) -> list[int]:
+        """The rows that may be a student's: certain if it is one."""
+        called = re.sub(r"_assignsubmission_file_?$", "", student)
+        match = re.fullmatch(r"(.+?)(?:_LATE)?_(\d+)", called)
+        name, its_number = (folded(match[1]), match[2]) if match else (folded(called), None)
+        for fits in (
+            lambda person: person.number == its_number and name in person.parts,
+            lambda person: folded(called) in person.enough,
+            lambda person: not person.number and name in person.enough,
+        ):
+            if found := [place for place, person in enumerate(self.known) if fits(person)]:
+                return found
+        return []
 
     def fill(self, graded: list[dict[str, Any]]) -> tuple[bytes, list[str]]:
         """The file with the points, and what is to be known of it."""
         most, of = self.maximum(), graded[0]["of"] if graded else 0
         factor = most / of if most and of else 1.0
-        rows = self.rows_of(student["student"] for student in graded)
+        rows = {student["student"]: self.rows_of(student["student"]) for student in graded}
         owners = [place for found in rows.values() if len(found) == 1 for place in found]
         certain = {s: found[0] for s, found in rows.items() if len(found) == 1 and owners.count(found[0]) == 1}
         changes = [
@@ -183,12 +196,9 @@ def table(text: str, delimiter: str) -> list[list[Cell]]:
     """The cells of a CSV text, row by row, with their places."""
     cell = re.compile(rf'(?:"((?:[^"]|"")*)"|([^{delimiter}\r\n]*))({delimiter}|\r\n|\r|\n|\Z)')
     rows: list[list[Cell]] = [[]]
-    place = 0
-    while place < len(text) or rows[-1]:
-        match = cell.match(text, place)
+    for match in cell.finditer(text):
         quoted = match[1] is not None
         rows[-1].append(Cell(match[1].replace('""', '"') if quoted else match[2], match.start(), match.start(3)))
-        place = match.end()
         if match[3] != delimiter:
             rows.append([])
     return [row for row in rows if len(row) > 1 or (row and row[0].text.strip())]

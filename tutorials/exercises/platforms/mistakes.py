@@ -50,8 +50,8 @@ def table(graded: list[dict[str, Any]], found: list[Count]) -> str:
     lines = ["# Mistakes", "", f"{len(graded)} students. Whoever made a mistake in several functions counts once.", ""]
     lines += ["| students | exercise | functions | mistake |", "| ---: | ---: | --- | --- |"]
     for count in found:
-        functions = ", ".join(f"`{function}`" for function in count.functions)
-        lines.append(f"| {len(count.students)} | {count.exercise} | {functions} | {in_a_cell(count.mistake)} |")
+        where = ", ".join(f"`{function}`" for function in count.functions)
+        lines.append(f"| {len(count.students)} | {count.exercise} | {where} | {in_a_cell(count.mistake)} |")
     lines += ["", "# Functions", "", "Unnamed: wrong, or partly right, without a mistake that was recognized.", ""]
     lines += [f"| exercise | function | {' | '.join(KINDS)} | unnamed |", "| ---: | --- |" + " ---: |" * 6]
     functions: dict[tuple[int, str], list[dict[str, Any]]] = {}
@@ -72,6 +72,7 @@ def in_a_cell(text: str) -> str:
 def figure(found: list[Count], students: int) -> Any:
     """The most frequent mistakes as bars, to be read from the back row."""
     from matplotlib.figure import Figure  # here, because it takes a second and most runs draw nothing
+    from matplotlib.ticker import MaxNLocator
 
     shown = found[:SHOWN]
     labels = [textwrap.fill(f"{count.exercise}, {count.functions[0]}: {count.mistake}", 56) for count in shown]
@@ -87,7 +88,7 @@ def figure(found: list[Count], students: int) -> Any:
     axes.set_yticks(places, labels, fontsize=13)
     axes.set_ylim(sum(heights), 0)
     axes.set_xlim(0, max(sizes) * 1.08)
-    axes.xaxis.get_major_locator().set_params(integer=True)
+    axes.xaxis.set_major_locator(MaxNLocator(integer=True))
     axes.tick_params(axis="x", labelsize=13)
     axes.tick_params(axis="y", length=0)
     axes.set_xlabel(f"students, of {students}", fontsize=14)
