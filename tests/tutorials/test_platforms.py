@@ -1,5 +1,6 @@
 """Teachers' platforms get what they read, with the points that were earned, and obey nothing that students wrote."""
 
+import argparse
 import base64
 import codecs
 import csv
@@ -600,14 +601,13 @@ def test_whatever_a_submission_does_there_is_a_result(tmp_path, text):
         check(json.loads(json.dumps(results(found))))
 
 
-def test_an_export_is_never_written_over(tmp_path):
-    import argparse
-
+@pytest.mark.parametrize("name", ["grades.csv", "grades-canvas.csv", "totals.csv"])
+def test_an_export_is_never_written_over(tmp_path, monkeypatch, name):
+    monkeypatch.chdir(tmp_path)
+    Path(name).write_text(CANVAS)
     parser = argparse.ArgumentParser()
-    parser.add_argument("--csv", type=Path)
+    parser.add_argument("--csv", type=Path, default=Path("grades.csv"))
     outputs.add_options(parser)
-    export = tmp_path / "grades-canvas.csv"
-    export.write_text(CANVAS)
-    args = parser.parse_args(["--csv", str(tmp_path / "grades.csv"), "--canvas", str(export), "--column", "Exercises"])
+    args = parser.parse_args(["--canvas", str(tmp_path / name), "--totals", "totals.csv", "--column", "Exercises"])
     with pytest.raises(ValueError, match="rename the export"):
         outputs.exports(args)

@@ -27,8 +27,8 @@ def exports(args: argparse.Namespace) -> list[tuple[Path, Gradebook]]:
     for platform in ("canvas", "moodle"):
         if export := getattr(args, platform):
             path = args.csv.with_name(f"{args.csv.stem}-{platform}.csv")
-            if path.resolve() == export.resolve():
-                raise ValueError(f"{path} is where the result goes: rename the export, which isn't written over")
+            if export.resolve() in {other.resolve() for other in (path, args.csv, args.totals) if other}:
+                raise ValueError(f"{export} is where a result goes: rename the export, which isn't written over")
             found.append((path, Gradebook(export, platform, args.column)))
     return found
 
