@@ -311,6 +311,12 @@ def test_who_is_not_certain_is_listed_and_changes_nothing(tmp_path, student):
     assert said[1:] == [f"{student}: no row"]
 
 
+@pytest.mark.parametrize("student", ["s77", "s-7-7", "S-77"])
+def test_accounts_with_numbers_are_the_same_only_to_the_letter(tmp_path, student):
+    said = fill(tmp_path, EXPORT, "moodle", [student], "Exercises")[1]
+    assert said[0].startswith("1 of 2" if student == "S-77" else "0 of 2")
+
+
 def test_a_number_that_agrees_goes_before_a_login_that_looks_alike(tmp_path):
     found, _ = fill(tmp_path, CANVAS.replace(",ada,", ",doejohn101,"), "canvas", ["doejohn_101"], "Exercises")
     assert column(found, 5)[3:5] == [f"{OF - 1:g}", "3.00"]

@@ -124,8 +124,8 @@ class Gradebook:
             alone += [f"{one} {two}", f"{two} {one}"]
         alone += [cell.partition("@")[0] for cell in alone if "@" in cell]
         alone += [" ".join(reversed(cell.split(","))) for cell in alone if "," in cell]  # Doe, John
-        enough = {folded(name) for name in alone} - {""}
-        return enough, enough | {folded(cell) for _, cell in cells} - {""}
+        parts = {folded(name) for name in alone + [cell for _, cell in cells]}
+        return {account(name) for name in alone} - {""}, parts - {""}
 
     def numbers(self) -> list[str]:
         """Each student's number in the names of downloaded submissions, or "" if the file hasn't got it."""
@@ -140,11 +140,11 @@ class Gradebook:
         """The rows that may be a student's: certain if it is one."""
         called = re.sub(r"_assignsubmission_file_?$", "", student)
         match = re.fullmatch(r"(.+?)(?:_LATE)?_(\d+)", called)
-        name, its_number = (folded(match[1]), match[2]) if match else (folded(called), None)
+        name, its_number = (match[1], match[2]) if match else (called, None)
         for fits in (
-            lambda person: person.number == its_number and name in person.parts,
-            lambda person: folded(called) in person.enough,
-            lambda person: not person.number and name in person.enough,
+            lambda person: person.number == its_number and folded(name) in person.parts,
+            lambda person: account(called) in person.enough,
+            lambda person: not person.number and account(name) in person.enough,
         ):
             if found := [place for place, person in enumerate(self.known) if fits(person)]:
                 return found
@@ -213,3 +213,8 @@ def value(text: str) -> float:
 def folded(name: str) -> str:
     """What remains of a name if capitals, accents and everything between letters don't count."""
     return "".join(c for c in unicodedata.normalize("NFKD", name).casefold() if c.isalnum())
+
+
+def account(name: str) -> str:
+    """The same for names without digits; in others, which tell accounts apart, all but capitals counts."""
+    return name.casefold() if any(c.isdigit() for c in name) else folded(name)
