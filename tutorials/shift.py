@@ -566,12 +566,12 @@ def page_views(net: Run, frames: Sequence[int], images: np.ndarray, drawn: Seque
     Args:
         drawn: a mini-batch for each frame.
     """
-    first, views = net.kept[frames[0]], {}
+    first, last, views = net.kept[frames[0]], net.kept[frames[-1]], {}
     for statistics in STATISTICS if net.batch_norm else STATISTICS[:1]:
-        for what in WHAT_MOVES:
+        for what in (*WHAT_MOVES, "late"):
             views[f"{what}|{statistics}"] = [
                 sigmoid_inputs(
-                    *choices(first, net.kept[step])[what],
+                    *{**choices(first, net.kept[step]), "late": (net.kept[step], last)}[what],
                     images,
                     batch if statistics == "batch" else None,
                     running=statistics == "running",
