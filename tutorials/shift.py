@@ -501,7 +501,7 @@ def page_data(runs: Sequence[dict], data: Split, images: np.ndarray, meta: dict)
                "at", "accuracies": every reading of the accuracy, with its step, in percent,
                "gradient": [frame][layer], the length; "update": [frame][layer], the step's change over the weights,
                "saturated": [frame][layer], the share of (unit, image) pairs,
-               "views": {"everything|probe", "below|probe", "own|probe": VIEW,
+               "views": {"everything|probe", "below|probe", "own|probe", "late|probe": VIEW,
                          and of "bn" also "...|batch", "...|running"}}
         VIEW = [LAYER, LAYER, LAYER]
         LAYER = {"shift": [frame], mean distance of 19 percentiles from the first frame's, in the mean over all units,
@@ -562,6 +562,8 @@ def _page_run(run: dict, data: Split, images: np.ndarray, meta: dict) -> dict:
 
 def page_views(net: Run, frames: Sequence[int], images: np.ndarray, drawn: Sequence[np.ndarray]) -> dict[str, list]:
     """The inputs of the sigmoids, [frame][layer], by what moves and by the statistics normalized with, "below|batch".
+
+    "late" is "below", seen through the weights of the last frame.
 
     Args:
         drawn: a mini-batch for each frame.
