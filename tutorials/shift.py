@@ -512,8 +512,9 @@ def page_data(runs: Sequence[dict], data: Split, images: np.ndarray, meta: dict)
                  "units": PACKED (level, unit, frame), percentiles of each unit, held within 1.5 times the edges,
                  "low", "high": [unit][4], only in "everything|probe": the images of a unit's lowest and highest
                                 inputs at the last frame}
-        PACKED = {"shape": [..., frames], "scale": s, "values": [int, ...]}: in C order, along the last axis differences
-                 from the frame before (the first from 0), in units of s. So compressed best.
+        PACKED = {"shape": [..., frames], "scale": s, "values": text}: in C order, along the last axis differences from
+                 the frame before (the first from 0), in units of s; 0, -1, 1, -2, 2, ... are the letters from "#" on.
+                 So compressed best.
 
     Args:
         runs: ``{"title": str, "note": str, "plain": Run, "bn": Run}`` each.
@@ -530,7 +531,7 @@ def page_data(runs: Sequence[dict], data: Split, images: np.ndarray, meta: dict)
         "images": {"shape": [side, side], "pixels": base64.b64encode(pixels).decode()},
         "runs": [_page_run(run, data, images, meta) for run in runs],
     }  # fmt: skip
-    return json.dumps(document, separators=(",", ":")).encode()
+    return json.dumps(document, separators=(",", ":"), ensure_ascii=False).encode()
 
 
 def _page_run(run: dict, data: Split, images: np.ndarray, meta: dict) -> dict:
@@ -612,7 +613,9 @@ def _density(values: np.ndarray, edge: float) -> np.ndarray:
 def _packed(frames, scale: float) -> dict:
     """PACKED of ``page_data``, of an array whose first axis is the frames."""
     q = np.rint(np.moveaxis(np.asarray(frames), 0, -1) / scale).astype(int)
-    return {"shape": q.shape, "scale": scale, "values": np.diff(q, axis=-1, prepend=0).ravel().tolist()}
+    differences = np.diff(q, axis=-1, prepend=0).ravel()
+    codes = 35 + np.where(differences < 0, -2 * differences - 1, 2 * differences)
+    return {"shape": q.shape, "scale": scale, "values": "".join(map(chr, codes.tolist()))}
 
 
 def _short(values) -> list:

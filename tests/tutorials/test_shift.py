@@ -266,7 +266,8 @@ def document(runs):
 
 def unpacked(packed):
     """The array of PACKED, its last axis the frames."""
-    values = np.array(packed["values"]).reshape(packed["shape"])
+    codes = np.array([ord(letter) - 35 for letter in packed["values"]])
+    values = np.where(codes % 2, -(codes + 1) // 2, codes // 2).reshape(packed["shape"])
     return values.cumsum(axis=-1) * packed["scale"]
 
 

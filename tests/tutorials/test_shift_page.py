@@ -30,9 +30,10 @@ MOVED = {  # by the own weights, by each layer below
 
 
 def packed(array, scale):
-    """As ``tutorials.shift.page_data`` packs an array: along the last axis, the frames, stand differences."""
+    """As ``tutorials.shift.page_data`` packs an array: along the last axis, the frames, stand differences, as text."""
     q = np.rint(np.asarray(array) / scale).astype(int)
-    return {"shape": q.shape, "scale": scale, "values": np.diff(q, axis=-1, prepend=0).ravel().tolist()}
+    values = (chr(35 + (2 * n if n >= 0 else -2 * n - 1)) for n in np.diff(q, axis=-1, prepend=0).ravel().tolist())
+    return {"shape": q.shape, "scale": scale, "values": "".join(values)}
 
 
 def layer_of(net, what, statistics, layer):
