@@ -479,7 +479,7 @@ def test_the_networks_can_be_shown_at_the_same_accuracy(page):
     page.open("#frame=5")
     page.choose("#by", "accuracy")
     heads = [page.text(f"#networks h2.{net}") for net in NETS]
-    assert heads == ["Without BN, SGD at rate 0.1: step 50, 60.0 %", "With BN, SGD at rate 0.1: step 5, 60.0 %"]
+    assert heads == ["Without BN, SGD, rate 0.1: step 50, 60.0 %", "With BN, SGD, rate 0.1: step 5, 60.0 %"]
     assert page.text("#where") == "Both have reached 60 %"
     page.click("#last")
     assert page.text("#live") == "95 % at step 200 without BN, 95 % at step 50 with BN"
@@ -504,7 +504,7 @@ def test_another_run_is_shown_with_its_rates(page):
     page.open("#frame=7")
     page.choose("#run", "1")
     heads = [page.text(f"#networks h2.{net}") for net in NETS]
-    assert ["at rate 1:" in heads[0], "at rate 2:" in heads[1]] == [True, True]
+    assert [" rate 1:" in heads[0], " rate 2:" in heads[1]] == [True, True]
     assert page.state()["run"] == "1"
     options = page.run("return [...document.querySelectorAll('#run option')].map((option) => option.textContent)")
     assert options == [
