@@ -241,8 +241,8 @@ if not (stopped or stopped_late):
 
 # %% [markdown]
 # ## The figure and the page
-# Look at the figure from a to g. Then open the page in a browser: it plays the training, and "only the layers below"
-# is the moment at which layer 1 stands still and the word *internal* gets its meaning.
+# Look at the figure from a to g. Then open the page, which plays the training: under "only the layers below", layer 1
+# stands still, and the word *internal* gets its meaning.
 
 # %%
 found = shift.numbers(trained, probe, data, args.batch_size)

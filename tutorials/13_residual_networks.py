@@ -113,6 +113,10 @@ which = predict(
     ["all three", "only the one with BN", "with BN and scaled"], right=2,
     because="It is the size of the branches that matters. But BN needs fewer steps.",
 )  # fmt: skip
+shallow = predict(
+    "And of 2 blocks?", ["all three", "only the one with BN", "with BN and scaled"], right=0,
+    because="Two blocks multiply the variance by about 4, which does no harm.",
+)  # fmt: skip
 
 # %%
 trials = {
@@ -132,8 +136,9 @@ table(
     ],
 )  # fmt: skip
 right = {key: np.mean(trial.accuracy) for key, trial in trials.items()}
-trained = [right[kind, 20] > 0.9 for kind in KINDS]
-which.confirm([trained == network for network in ([True] * 3, [False, True, False], [False, True, True])])
+for question, blocks in ((which, 20), (shallow, 2)):
+    trained = [right[kind, blocks] > 0.9 for kind in KINDS]
+    question.confirm([trained == network for network in ([True] * 3, [False, True, False], [False, True, True])])
 
 # %% [markdown]
 # Small branches are enough to train 20 blocks, and the accuracies are the same. What BN does beyond that is speed: it

@@ -501,7 +501,7 @@ def page_data(runs: Sequence[dict], data: Split, images: np.ndarray, meta: dict)
                "at", "accuracies": every reading of the accuracy, with its step, in percent,
                "gradient": [frame][layer], the length; "update": [frame][layer], the step's change over the weights,
                "saturated": [frame][layer], the share of (unit, image) pairs,
-               "views": {"everything|probe", "below|probe", "own|probe": VIEW,
+               "views": {"everything|probe", "below|probe", "own|probe", "late|probe": VIEW,
                          and of "bn" also "...|batch", "...|running"}}
         VIEW = [LAYER, LAYER, LAYER]
         LAYER = {"shift": [frame], mean distance of 19 percentiles from the first frame's, in the mean over all units,
@@ -512,8 +512,9 @@ def page_data(runs: Sequence[dict], data: Split, images: np.ndarray, meta: dict)
                  "units": PACKED (level, unit, frame), percentiles of each unit, held within 1.5 times the edges,
                  "low", "high": [unit][4], only in "everything|probe": the images of a unit's lowest and highest
                                 inputs at the last frame}
-        PACKED = {"shape": [..., frames], "scale": s, "values": [int, ...]}: in C order, along the last axis differences
-                 from the frame before (the first from 0), in units of s. So compressed best.
+        PACKED = {"shape": [..., frames], "scale": s, "values": text}: in C order, along the last axis differences from
+                 the frame before (the first from 0), in units of s; 0, -1, 1, -2, 2, ... are the letters from "#" on.
+                 So compressed best.
 
     Args:
         runs: ``{"title": str, "note": str, "plain": Run, "bn": Run}`` each.
@@ -530,7 +531,7 @@ def page_data(runs: Sequence[dict], data: Split, images: np.ndarray, meta: dict)
         "images": {"shape": [side, side], "pixels": base64.b64encode(pixels).decode()},
         "runs": [_page_run(run, data, images, meta) for run in runs],
     }  # fmt: skip
-    return json.dumps(document, separators=(",", ":")).encode()
+    return json.dumps(document, separators=(",", ":"), ensure_ascii=False).encode()
 
 
 def _page_run(run: dict, data: Split, images: np.ndarray, meta: dict) -> dict:
@@ -563,15 +564,17 @@ def _page_run(run: dict, data: Split, images: np.ndarray, meta: dict) -> dict:
 def page_views(net: Run, frames: Sequence[int], images: np.ndarray, drawn: Sequence[np.ndarray]) -> dict[str, list]:
     """The inputs of the sigmoids, [frame][layer], by what moves and by the statistics normalized with, "below|batch".
 
+    "late" is "below", seen through the weights of the last frame.
+
     Args:
         drawn: a mini-batch for each frame.
     """
-    first, views = net.kept[frames[0]], {}
+    first, last, views = net.kept[frames[0]], net.kept[frames[-1]], {}
     for statistics in STATISTICS if net.batch_norm else STATISTICS[:1]:
-        for what in WHAT_MOVES:
+        for what in (*WHAT_MOVES, "late"):
             views[f"{what}|{statistics}"] = [
                 sigmoid_inputs(
-                    *choices(first, net.kept[step])[what],
+                    *{**choices(first, net.kept[step]), "late": (net.kept[step], last)}[what],
                     images,
                     batch if statistics == "batch" else None,
                     running=statistics == "running",
@@ -610,7 +613,9 @@ def _density(values: np.ndarray, edge: float) -> np.ndarray:
 def _packed(frames, scale: float) -> dict:
     """PACKED of ``page_data``, of an array whose first axis is the frames."""
     q = np.rint(np.moveaxis(np.asarray(frames), 0, -1) / scale).astype(int)
-    return {"shape": q.shape, "scale": scale, "values": np.diff(q, axis=-1, prepend=0).ravel().tolist()}
+    differences = np.diff(q, axis=-1, prepend=0).ravel()
+    codes = 35 + np.where(differences < 0, -2 * differences - 1, 2 * differences)
+    return {"shape": q.shape, "scale": scale, "values": "".join(map(chr, codes.tolist()))}
 
 
 def _short(values) -> list:

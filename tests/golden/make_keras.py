@@ -1,9 +1,9 @@
-"""Compute reference values with Keras's BatchNormalization and store them in keras.npz beside this file.
+"""Compute reference values with Keras 3's BatchNormalization and store them in keras.npz beside this file.
 
     pip install tensorflow-cpu
     python tests/golden/make_keras.py
 
-Keras's ``momentum`` is the weight of the old value (here ``1 - momentum``), its epsilon is 1e-3, and its moving
+Keras 3's ``momentum`` is the weight of the old value (here ``1 - momentum``), its epsilon is 1e-3, and its moving
 variance averages the *biased* batch variance, where PyTorch and the paper take the unbiased one (m/(m-1)).
 """
 

@@ -624,6 +624,17 @@ def test_a_result_that_shares_its_inputs_array_is_watched_as_a_view_of_it():
         loss.backward()
 
 
+@pytest.mark.parametrize("place", [0, 1])
+def test_of_two_inputs_the_one_whose_memory_the_result_shares_is_found(place):
+    x, other = leaf([1.0, 2.0, 3.0]), leaf([4.0, 5.0])
+    inputs = (x, other) if place == 0 else (other, x)
+    y = record("part", array_of(x)[:2], inputs, (None, None), "none", saved=())
+    loss = (x * x).sum()
+    y.data[...] = 50
+    with pytest.raises(RuntimeError, match="changed in place"):
+        loss.backward()
+
+
 PARTS = {
     "columns": lambda w, i: w[:, i],
     "columns of the transposed": lambda w, i: w.T[i],

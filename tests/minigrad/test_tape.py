@@ -902,6 +902,11 @@ def test_a_name_that_is_no_text_is_shown_as_one():
     assert "5, 5" in str((x * x).tape())
 
 
+def test_an_entry_takes_no_more_memory_than_its_seven_parts():
+    x = leaf([1.0])
+    assert not hasattr((x * x).tape().entries[0], "__dict__")
+
+
 # One function for the gradients of all inputs.
 
 

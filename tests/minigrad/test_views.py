@@ -23,6 +23,7 @@ import pytest
 import minigrad as mg
 from layers import BatchNorm1d, Linear, ReLU, Sequential, cross_entropy
 from minigrad import Tensor
+from minigrad.views import graph as graph_module
 from minigrad.views.figure import NAMES, draw_legend
 from minigrad.views.graph import LONG, Card, Graph, make_graph, spread
 from minigrad.views.mathml import rule_html
@@ -149,6 +150,14 @@ def test_lines_lead_from_each_input_to_its_operation_left_to_right(make):
             assert edge.path[0][1:] == (edge.source.x + edge.source.width, edge.source.y)
         assert edge.path[-1][1] == edge.target.x
         assert edge.source.x + edge.source.width < edge.target.x
+
+
+def test_a_card_is_as_wide_as_the_widest_gradient_that_it_will_show():
+    x = Tensor([1.0], requires_grad=True, name="x")
+    texts = {id(x): [["grad " + "9" * 60], ["grad 1"]]}
+    card = make_graph((x * 2.0).tape(), True, texts).cards[0]
+    assert card.width >= 65 * graph_module.CHARACTER
+    assert card.grads == ["grad 1"]
 
 
 @pytest.mark.parametrize(("columns", "whole"), [(40, True), (41, False)])

@@ -1,9 +1,11 @@
 """A lesson as a conversation: what is asked and shown, where it goes on, and what the student may type."""
 
 import builtins
+import contextlib
 import json
 import os
 import re
+import select
 import subprocess
 import sys
 
@@ -282,31 +284,35 @@ def test_a_lesson_that_there_is_not_is_refused():
 
 
 @pytest.mark.slow
-def test_a_whole_lesson_runs_in_a_pseudo_terminal_of_eighty_columns(tmp_path):
+def test_a_lesson_is_held_in_a_pseudo_terminal_of_eighty_columns(path):
     pty = pytest.importorskip("pty")
-    written = b""
     pid, terminal = pty.fork()
     if pid == 0:
-        os.chdir(tmp_path)
         os.environ |= {"COLUMNS": "80", "TERM": "dumb", "MPLBACKEND": "Agg"}
-        os.execv(sys.executable, [sys.executable, "-W", "error", "-m", "tutorials", "1"])
-    os.write(terminal, b"\n" * 3 + b"x1 + 40\n")
-    while b"[8/" not in written or b"42.0" not in written:
-        written += os.read(terminal, 4096)
-        if written.count(b"[") < 3 and b"Traceback" in written:
-            break
-    os.write(terminal, b"\x04")
-    try:
+        code = f"import pathlib; from tutorials import conversation; conversation.hold(pathlib.Path({str(path)!r}))"
+        os.execv(sys.executable, [sys.executable, "-W", "error", "-c", code])
+    written = b""
+    for prompt, reply in [
+        ("[2/7] ", ""),
+        ("[4/7] ", ""),
+        ("answer (a to b): ", "b"),
+        ("[5/7] ", "total + 40"),
+        ("42", "\x04"),
+    ]:
+        while prompt.encode() not in written.rpartition(b"\n")[2] and f"{prompt}\r\n".encode() not in written:
+            assert select.select([terminal], [], [], TIMEOUT)[0], written
+            written += os.read(terminal, 4096)
+        os.write(terminal, reply.encode() + b"\n" * (reply != "\x04"))
+    with contextlib.suppress(OSError):  # what Linux raises at the end
         while data := os.read(terminal, 4096):
             written += data
-    except OSError:  # what Linux raises at the end
-        pass
     os.waitpid(pid, 0)
     os.close(terminal)
     text = written.decode().replace("\r", "")
-    assert "f = -0.0251" in text
-    assert "\n42.0" in text
+    assert "Right: b) two." in text
+    assert "\n42\n" in text
     assert "goes on from here" in text
+    assert all(len(line) <= 80 for line in text.splitlines())
     assert "\x1b" not in text.replace("\x1b[?2004h", "").replace("\x1b[?2004l", "")
 
 

@@ -402,6 +402,8 @@ def test_the_hand_out_is_the_course_without_solutions_tests_and_grading(tmp_path
         names = archive.namelist()
         archive.extractall(tmp_path)
     assert not [name for name in names if "tests/" in name or "INSTRUCTORS" in name or name.endswith("grade.py")]
+    assert [name.rpartition("/")[2] for name in names if "platforms/" in name] == ["__init__.py"]
+    assert any(name.endswith("07_mnist.gif") for name in names)
     pages = [path.read_text(encoding="utf-8") for path in (tmp_path / "handout").rglob("*.md")]
     assert not [page for page in pages if "INSTRUCTORS.md" in page]
     options["env"]["PYTHONPATH"] = str(tmp_path / "handout")

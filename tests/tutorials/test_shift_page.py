@@ -24,13 +24,16 @@ FRAMES, UNITS, BINS, EDGE = 8, 9, 20, 4.0
 STEPS = [1, 2, 5, 10, 20, 50, 100, 200]
 LEVELS, Z = [5, 25, 50, 75, 95], np.array([-1.645, -0.674, 0, 0.674, 1.645])
 ACCURACY = {"plain": [10, 10, 10, 20, 40, 60, 80, 95], "bn": [10, 40, 60, 80, 90, 95, 96, 97]}
-MOVED = {"everything": (1.0, 0.5), "below": (0.0, 0.5), "own": (1.0, 0.0)}  # by the own weights, by each layer below
+MOVED = {  # by the own weights, by each layer below
+    "everything": (1.0, 0.5), "below": (0.0, 0.5), "late": (0.0, 0.75), "own": (1.0, 0.0)
+}  # fmt: skip
 
 
 def packed(array, scale):
-    """As ``tutorials.shift.page_data`` packs an array: along the last axis, the frames, stand differences."""
+    """As ``tutorials.shift.page_data`` packs an array: along the last axis, the frames, stand differences, as text."""
     q = np.rint(np.asarray(array) / scale).astype(int)
-    return {"shape": q.shape, "scale": scale, "values": np.diff(q, axis=-1, prepend=0).ravel().tolist()}
+    values = (chr(35 + (2 * n if n >= 0 else -2 * n - 1)) for n in np.diff(q, axis=-1, prepend=0).ravel().tolist())
+    return {"shape": q.shape, "scale": scale, "values": "".join(values)}
 
 
 def layer_of(net, what, statistics, layer):
@@ -74,7 +77,7 @@ def recording():
         "images": {"shape": [2, 2], "pixels": base64.b64encode(pixels.tobytes()).decode()},
         "runs": [
             {"title": title, "note": "", "nets": {"plain": net_of("plain", rates[0]), "bn": net_of("bn", rates[1])}}
-            for title, rates in {"the lesson's": (0.1, 0.1), "the best": (1, 2)}.items()
+            for title, rates in {"the lesson's": (0.1, 0.1), "each at its own best": (1, 2)}.items()
         ],
     }  # fmt: skip
 
@@ -323,6 +326,47 @@ def test_under_only_below_layer_1_stands_still_and_the_page_says_why(page):
 
 
 @in_browser
+def test_through_the_last_weights_layer_1_stands_still_and_the_others_move_further_than_through_the_first(page):
+    page.open("#frame=7&moves=below")
+    before = [page.caption("plain", layer)[-4:] for layer in (1, 2, 3)]
+    page.choose("#moves", "late")
+    after = [page.caption("plain", layer)[-4:] for layer in (1, 2, 3)]
+    assert [before, after] == [["0.00", "0.50", "1.00"], ["0.00", "0.75", "1.50"]]
+    assert "stands still" in page.text("#plain-1 .still")
+    assert "in layer 3 without BN it is 1.50, in place of 1.00" in page.text("#note")
+    assert page.state()["moves"] == "late"
+
+
+@in_browser
+def test_the_shifts_by_all_that_moves_stand_side_by_side(page):
+    page.open("#frame=7&moves=own")
+    shown = {
+        what: [page.text(f"#shift-{what}-{layer}") for layer in (1, 2, 3)]
+        for what in ("everything", "below", "late", "own")
+    }
+    assert shown == {
+        "everything": ["1.00 0.25", "1.50 0.38", "2.00 0.50"],
+        "below": ["0.00 0.00", "0.50 0.13", "1.00 0.25"],
+        "late": ["0.00 0.00", "0.75 0.19", "1.50 0.38"],
+        "own": ["1.00 0.25"] * 3,
+    }
+    assert page.text("#sparks .shown") == "own weights"
+    assert "don't add up" in page.text("#layers")
+    page.click("#first")
+    assert page.text("#shift-everything-3") == "0.00 0.00"
+
+
+@in_browser
+def test_a_button_leads_from_all_that_moves_to_each_part(page):
+    page.open("#frame=7")
+    seen = []
+    for _ in range(4):
+        page.press("ENTER", into="#onward")
+        seen.append(page.state()["moves"])
+    assert seen == ["below", "late", "own", "everything"]
+
+
+@in_browser
 def test_under_only_own_layer_1_moves_as_with_everything_and_the_others_less(page):
     page.open("#frame=7")
     before = [page.caption("plain", layer) for layer in (1, 2, 3)]
@@ -342,7 +386,24 @@ def test_statistics_change_the_network_with_bn_alone_and_the_page_says_so(page, 
     page.choose("#norm", statistics)
     assert page.curves("bn", 2) != before["bn"]
     assert page.curves("plain", 2) == before["plain"]
-    assert "without BN, no change" in page.text("#note")
+    assert "Without BN, no change" in page.text("#note")
+
+
+@in_browser
+@pytest.mark.parametrize(
+    ("moves", "said"),
+    [
+        ("everything", "each layer has those of now"),
+        ("below", "a layer keeps its first ones"),
+        ("late", "a layer has its last ones"),
+        ("own", "over layers with their first ones"),
+    ],
+)
+def test_the_page_says_whose_running_averages_a_layer_has(page, moves, said):
+    page.open(f"#frame=7&moves={moves}&norm=running")
+    assert said in page.text("#note")
+    page.choose("#norm", "probe")
+    assert said not in page.text("#note")
 
 
 @in_browser
@@ -364,11 +425,61 @@ def test_all_units_a_dozen_or_one_are_drawn(page):
 
 
 @in_browser
+def test_the_headings_are_those_of_the_units_shown(page):
+    page.open("#frame=7&units=dozen")
+    assert page.caption("plain", 3) == "Layer 3: medians 2.0 to 2.8, shifts 2.00\u20132.80"
+    page.choose("#units", "one")
+    assert page.caption("plain", 3) == "Layer 3, unit 5: shift 2.40, median 2.40 (90 %: 0.8 to 4.0)"
+    page.run("location.hash = '#frame=7&units=one&unit=3.1'")
+    page.wait(lambda: "unit 1:" in page.caption("plain", 3))
+    assert page.caption("plain", 3) == "Layer 3, unit 1: shift 2.00, median 2.00 (90 %: 0.4 to 3.6)"
+
+
+@in_browser
+@pytest.mark.parametrize("by", ["step", "accuracy"])
+def test_the_accuracy_chart_moves_the_time(page, by):
+    from selenium.webdriver.common.action_chains import ActionChains
+
+    page.open(f"#by={by}")
+    chart = page.find("#accuracy svg")
+    width, height, right, down = page.run(
+        """const { x, y } = accuracyScales(arguments[0]), { width, height } = arguments[0].getBoundingClientRect();
+        return [width, height, x(50) - width / 2, y(60) - height / 2]""",
+        chart,
+    )  # where the network without BN has 60 %, after 50 steps
+    pointer = ActionChains(page.driver).move_to_element_with_offset(chart, round(right), round(down))
+    pointer.click_and_hold().perform()
+    assert page.run("return [stepOf('plain'), Math.round(percentOf('plain'))]") == [50, 60]
+    pointer = ActionChains(page.driver).move_to_element_with_offset(chart, int(width / 2) - 3, 3 - int(height / 2))
+    pointer.release().perform()
+    assert page.run("return stepOf('plain')") == 200
+
+
+@in_browser
+@pytest.mark.parametrize(("link", "said"), [("#frame=2", True), ("#frame=7", False), ("#frame=2&by=accuracy", False)])
+def test_where_one_network_alone_has_learned_the_same_accuracy_is_suggested(page, link, said):
+    page.open(link)
+    assert ("compare at the same accuracy" in page.text("#note")) == said
+
+
+@in_browser
+@pytest.mark.parametrize("width", [390, 1280])
+def test_the_charts_stay_where_they_are_when_the_note_changes(page, width):
+    page.open("#frame=2", width)
+    tops = set()
+    for moves in ("everything", "below", "late", "own"):
+        for norm in ("probe", "batch", "running"):
+            page.run("change({moves: arguments[0], norm: arguments[1]})", moves, norm)
+            tops.add(page.run("return document.getElementById('both').getBoundingClientRect().top + scrollY"))
+    assert len(tops) == 1
+
+
+@in_browser
 def test_the_networks_can_be_shown_at_the_same_accuracy(page):
     page.open("#frame=5")
     page.choose("#by", "accuracy")
     heads = [page.text(f"#networks h2.{net}") for net in NETS]
-    assert heads == ["Without BN, SGD at 0.1: step 50, 60.0 %", "With BN, SGD at 0.1: step 5, 60.0 %"]
+    assert heads == ["Without BN, SGD, rate 0.1: step 50, 60.0 %", "With BN, SGD, rate 0.1: step 5, 60.0 %"]
     assert page.text("#where") == "Both have reached 60 %"
     page.click("#last")
     assert page.text("#live") == "95 % at step 200 without BN, 95 % at step 50 with BN"
@@ -393,8 +504,13 @@ def test_another_run_is_shown_with_its_rates(page):
     page.open("#frame=7")
     page.choose("#run", "1")
     heads = [page.text(f"#networks h2.{net}") for net in NETS]
-    assert ["at 1:" in heads[0], "at 2:" in heads[1]] == [True, True]
+    assert [" rate 1:" in heads[0], " rate 2:" in heads[1]] == [True, True]
     assert page.state()["run"] == "1"
+    options = page.run("return [...document.querySelectorAll('#run option')].map((option) => option.textContent)")
+    assert options == [
+        "the lesson's: rate 0.1, first weights of std 0.1, 200 steps",
+        "each at its own best: rates 1 and 2, first weights of std 0.1, 200 steps",
+    ]
 
 
 @in_browser
@@ -472,8 +588,26 @@ def test_a_guess_is_made_with_keys_and_compared_with_the_end(page):
     assert "with BN the median is at 0.5 (your guess 0.0: 0.5 off)" in note
     assert "90 % lie within \u00b11.6 (your guess 0.5: 1.1 off)" in note
     assert page.run("return document.querySelectorAll('#plain-3 .truth').length") == 2
+    assert "With BN the spread grew, too (\u00b10.8 to \u00b11.6)" in note
+    page.choose("#by", "accuracy")  # its last frame with BN is an earlier one; the end stays the end
+    page.click("#last")
+    assert "with BN the median is at 0.5" in page.text("#note")
+    page.choose("#units", "one")
+    assert not page.run("return document.querySelectorAll('.guess, .truth').length")
+    page.choose("#units", "all")
     page.press("ARROW_LEFT")
     assert "your guess" not in page.text("#note")
+
+
+@in_browser
+def test_after_the_comparison_a_button_leads_to_the_layers_below(page):
+    page.open("")
+    page.click("#compare")
+    assert "don't add up" in page.text("#note")
+    page.click("#onward")
+    assert page.state()["moves"] == "below"
+    assert page.frame() == 7
+    assert "stands still" in page.text("#note")
 
 
 @in_browser
@@ -495,9 +629,34 @@ def test_play_and_compare_plays_first(page):
     page.open("", motion="no-preference")
     page.click("#compare")
     assert page.text("#play") == "Pause"
-    assert "your guess" not in page.text("#note")
+    assert "(your guess" not in page.text("#note")
     page.wait(lambda: page.text("#play") == "Play")
-    assert "your guess" in page.text("#note")
+    assert "(your guess" in page.text("#note")
+
+
+@in_browser
+@pytest.mark.parametrize("act", [lambda page: page.click("#play"), lambda page: page.press("SPACE")])
+def test_playing_compares_the_guess_as_it_stands(page, act):
+    page.open("", motion="no-preference")
+    act(page)
+    assert not page.visible("#predict")
+    assert "Watch layer 3" in page.text("#note")
+    page.wait(lambda: page.text("#play") == "Play")
+    assert "(your guess 0.0: 2.0 off)" in page.text("#note")
+
+
+@in_browser
+def test_on_a_phone_the_guess_stands_beside_the_last_layer_and_so_does_the_comparison(page):
+    page.open("", 390, 844)
+    seen = [[page.visible(f"#plain-{layer} .density") for layer in (1, 3)]]
+    page.run("document.getElementById('compare').click()")
+    seen.append([page.visible(f"#plain-{layer} .density") for layer in (1, 3)])
+    assert seen == [[False, True]] * 2
+    bottom = "return document.querySelector('#plain-3 .density').getBoundingClientRect().bottom"
+    assert page.run(bottom) <= 844
+    assert page.run("return document.getElementById('note').getBoundingClientRect().top") > 0
+    page.run("document.getElementById('onward').click()")
+    assert page.visible("#plain-1 .density")
 
 
 @in_browser
@@ -543,12 +702,25 @@ def test_everything_can_be_reached_with_the_keyboard_alone(page):
 
     page.open(motion="no-preference")
     reached = []
-    for _ in range(17):
+    for _ in range(18):
         page.driver.switch_to.active_element.send_keys(Keys.TAB)
         reached.append(
             page.run("const at = document.activeElement; return at.id || at.value || at.closest('figure').id")
         )
-    controls = ["first", "previous", "play", "next", "last", "slider", "everything", "norm", "units", "by", "run"]
+    controls = [
+        "first",
+        "previous",
+        "play",
+        "next",
+        "last",
+        "slider",
+        "everything",
+        "units",
+        "by",
+        "norm",
+        "run",
+        "onward",
+    ]
     assert reached == [*controls, *(f"{net}-{layer}" for layer in (1, 2, 3) for net in NETS)]
     assert page.text("#unit h2").endswith("of layer 3")
 
@@ -556,7 +728,8 @@ def test_everything_can_be_reached_with_the_keyboard_alone(page):
 @in_browser
 def test_on_a_projector_cells_controls_and_accuracy_are_in_sight_and_no_text_is_small(page):
     page.open("#frame=7&moves=below&norm=batch", 1280, 720)
-    lowest = """return Math.max(...["#controls", "#choices", "#note", "#plain-3", "#bn-3", "#accuracy"].map(
+    lowest = """return Math.max(...["#controls", "#choices", "#note", "#plain-3", "#bn-3",
+        "#accuracy", "#layers", "#legend"].map(
         (selector) => document.querySelector(selector).getBoundingClientRect().bottom))"""
     assert page.run(lowest) <= 720
     sizes = """return [...document.querySelectorAll("body *")].filter((node) => node.checkVisibility()
@@ -570,7 +743,7 @@ def test_on_a_projector_cells_controls_and_accuracy_are_in_sight_and_no_text_is_
 @pytest.mark.parametrize("width", [360, 390, 800, 1280])
 def test_the_page_fits_phones_and_projectors_in_light_and_dark(page, width, scheme):
     page.open("#frame=7&unit=2.5", width, 844, scheme)
-    assert page.run("return document.documentElement.scrollWidth <= window.innerWidth")
+    assert page.run("return document.documentElement.scrollWidth <= arguments[0]", width)
     colours = """const luminance = (colour) => {
             const [r, g, b] = colour.match(/[\\d.]+/g).map((value) => (value / 255) ** 2.2);
             return 0.2126 * r + 0.7152 * g + 0.0722 * b;
@@ -612,7 +785,7 @@ def test_names_in_the_data_are_just_names(driver, tmp_path):
     data["meta"]["data"] = data["runs"][0]["title"] = bad
     page = Page(driver, write_page(json.dumps(data).encode(), tmp_path / "shift.html").as_uri()).open()
     assert page.text("#about").startswith(bad)
-    assert page.text("#run option") == bad
+    assert page.text("#run option").startswith(bad)
 
 
 @in_browser
@@ -626,10 +799,13 @@ def test_the_page_shows_what_the_lesson_measures(driver, tmp_path):
     )
     for name, run in runs.items():
         moved = shift.decomposition(run.first, run.last, images)
-        for what in ("everything", "below", "own"):
+        moved["late"] = moved["below, late weights"]
+        for what in ("everything", "below", "late", "own"):
+            page.choose("#units", "all")
             page.choose("#moves", what)
             shown = [float(page.caption(name, layer).split()[-1]) for layer in (1, 2, 3)]
             assert shown == pytest.approx(list(moved[what]), abs=0.01)
+    page.choose("#units", "dozen")
     assert len(page.curves("plain", 1)) == 12
     assert page.run("return document.querySelectorAll('#unit-bn canvas').length") == 8
     assert driver.get_log("browser") == []

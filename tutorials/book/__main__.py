@@ -142,6 +142,19 @@ def relink(text: str, place: Path, source: Path) -> str:
     return re.sub(r"(!?)\[([^\]]*)\]\(([^)\s]+)\)", link, text)
 
 
+def relink_all(source: Path) -> None:
+    """``relink`` in all pages, and in the text of all notebooks."""
+    for page in PAGES:
+        text = (source / page).read_text(encoding="utf-8")
+        (source / page).write_text(relink(text, Path(page), source), encoding="utf-8")
+    for path in (source / "tutorials").rglob("*.ipynb"):
+        found = nbformat.read(path, as_version=4)
+        for cell in found.cells:
+            if cell.cell_type == "markdown":
+                cell.source = relink(cell.source, path.relative_to(source), source)
+        nbformat.write(found, path)
+
+
 def write_source(source: Path) -> None:
     """The whole book as Sphinx reads it, in the folders of the repository."""
     static = source / "_static"
@@ -157,13 +170,10 @@ def write_source(source: Path) -> None:
     for path in exercises:
         nbformat.write(notebook(path), source / f"tutorials/exercises/{path.stem}.ipynb")
     shutil.copytree(ROOT / "tutorials/images", source / "tutorials/images")
-    for page in PAGES:  # all, before links are looked at
+    for page in PAGES:
         (source / page).parent.mkdir(parents=True, exist_ok=True)
         shutil.copy(ROOT / page, source / page)
-    for page in PAGES:
-        (source / page).write_text(
-            relink((source / page).read_text(encoding="utf-8"), Path(page), source), encoding="utf-8"
-        )
+    relink_all(source)  # now that everything is there which links can lead to
     own = [page.removesuffix(".md") for page in PAGES if re.fullmatch(r"tutorials/(?!README)[A-Z]+\.md", page)]
     parts = {
         "LESSONS": "\n".join(f"tutorials/{path.stem}" for path in lessons),

@@ -29,6 +29,8 @@ from typing import Any
 from .checks import cage
 from .checks.run import FOLDER, Checker, exercises, points
 from .checks.sandbox import protection
+from .platforms import outputs
+from .platforms.words import plain
 from .submissions import Finder, Submission
 
 COLUMNS = ("student", "exercise", "function", "status", "points", "of", "diagnosis")
@@ -189,11 +191,6 @@ def rows(graded: dict[str, Any]) -> Iterator[dict[str, Any]]:
         yield dict(zip(COLUMNS, [plain(graded["student"]), *values, plain(diagnosis)], strict=True))
 
 
-def plain(text: str) -> str:
-    """Text that no spreadsheet takes for a formula."""
-    return f"'{text}" if text.startswith(("=", "+", "-", "@", "\t", "\r")) else text
-
-
 def summary(graded: dict[str, Any]) -> str:
     """A line on a student, and one for each note."""
     places = sorted({PurePosixPath(where).parent.as_posix() for where in graded["found"].values()})
@@ -244,9 +241,14 @@ def main() -> None:
     parser.add_argument("--csv", type=Path, default=Path("grades.csv"), help="where to write")
     parser.add_argument("--seed", type=int, help="of the random inputs; without it, a new one for each set of results")
     parser.add_argument("--jobs", type=int, default=os.cpu_count() or 1, help="submissions at a time (%(default)s)")
+    outputs.add_options(parser)
     args = parser.parse_args()
     if not args.submissions.is_dir():
         parser.error(f"there is no folder {args.submissions}")
+    try:
+        exports = outputs.exports(args)
+    except (OSError, ValueError) as error:
+        parser.error(str(error))
     handed_out = {exercise.file: (FOLDER / exercise.file).read_bytes() for exercise in exercises()}
     folder = args.csv.with_name(f"{args.csv.stem}-results")
     entries = [entry for entry in os.scandir(args.submissions) if Path(entry).resolve() != folder.resolve()]
@@ -265,6 +267,8 @@ def main() -> None:
     if len(graded) < len(submissions):
         print(f"Interrupted: {len(graded)} of {len(submissions)} are graded. The same command goes on from here.")
         sys.exit(130)
+    for line in outputs.write(args, graded, exports):
+        print(line)
     print(f"All of it: {args.csv}; with the full feedback: {folder}")
 
 

@@ -16,7 +16,8 @@ from .checks.run import FOLDER, Checker, exercises, files_in
 ROOT = FOLDER.parents[1]
 GIVEN = ("README.md", "pyproject.toml", "setup.cfg", "layers", "minigrad", "tutorials")
 KEPT_BACK = {FOLDER.parent / "INSTRUCTORS.md", *(FOLDER / f"{name}.py" for name in ("grade", "handout", "submissions"))}
-SUFFIXES = {".py", ".md", ".html", ".npz", ".csv", ".cfg", ".toml", ".png", ".yml", ".typed"}
+KEPT_BACK |= {*(FOLDER / "platforms").glob("[!_]*")}  # the package itself stays, because setup.cfg names it
+SUFFIXES = {".py", ".md", ".html", ".css", ".npz", ".csv", ".cfg", ".toml", ".png", ".gif", ".yml", ".typed"}
 
 
 def files() -> Iterator[tuple[str, bytes]]:
