@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING, Any, TypeVar, overload
 import numpy as np
 
 from minigrad import Tensor
-from minigrad.extend import convert, mark_changed
+from minigrad.extend import convert
 
 from .files import MAX_BYTES, load_arrays, save_arrays
 
@@ -300,8 +300,7 @@ class Module:
         # All are converted before one is stored: a conversion can fail, and the state may be made of these very arrays.
         values = {key: value.astype(own[key].dtype) for key, value in values.items()}
         for key, value in values.items():
-            own[key][...] = value
-        mark_changed(self.parameters())
+            own[key][...] = value  # .data handed it out, so that the tape notices
         return missing, unexpected
 
     def save(self, path: str | os.PathLike) -> None:

@@ -272,6 +272,11 @@ def test_a_rule_that_is_right_only_for_one_hot_gradients_fails(rule):
         gradcheck(square_with_rule(rule), leaf([1.0, -2.0, 3.0]))
 
 
+def test_a_small_departure_from_linearity_is_noticed():
+    with pytest.raises(GradcheckError, match="look at what the rule does with g"):
+        gradcheck(square_with_rule(lambda g, a: 2 * a * g * (1 + 0.01 * (abs(g) > 1.2))), leaf([1.0, -2.0, 3.0]))
+
+
 def test_every_output_gets_its_own_random_gradient():
     wrong = sum_of_squares(lambda g, a: 2 * a)
     with pytest.raises(GradcheckError) as error:
