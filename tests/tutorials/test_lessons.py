@@ -12,7 +12,8 @@ def test_a_lesson_holds_its_claims_and_leaves_its_figures(lessons, lesson):
     finished = process.result()
     assert finished.returncode == 0, finished.stderr
     assert finished.stdout.count(" holds: ") >= 3
-    assert 4 <= finished.stdout.count("Predict: ") <= 8
+    asked = finished.stdout.count("Predict: ")
+    assert (4 if lesson < "14" else 1) <= asked <= 8  # a lesson of your own may begin with one
     assert "DOES NOT HOLD" not in finished.stdout
     figures = sorted((folder / "figures").glob(f"{lesson}*.png"))
     assert f"{lesson}.png" in [figure.name for figure in figures]
