@@ -255,7 +255,7 @@ overlooked.confirm(overlooked.choices.index(*(name for name in MISTAKES if accep
 
 # %%
 learning = predict(
-    "Of six networks, each trained with one of the wrong gradients, how many learn (40 % right; chance is 10 %)?",
+    "At a rate of 0.1, in how many of the six do networks learn (40 % of the test images right; chance is 10 %)?",
     ["none", "two", "four", "all six"], right=3,
     because="A direction 50 degrees off still goes downhill. That a network learns proves nothing about its gradients.",
 )  # fmt: skip
@@ -303,7 +303,7 @@ table(
 
 # %% [markdown]
 # Five seeds; 355 test images, so one is 0.28 points; the test accuracy is that of the rate which was better on 288
-# validation images. At the rate 0.1, four mistakes cost much. Is it the gradient, or the rate? Mostly the rate: with 1,
+# validation images. At the rate 0.1, the loss of four is much higher. Is it the gradient? Mostly the rate: with 1,
 # a constant mean or variance ends close to the right gradient, and only *averaged, not summed* stays clearly behind.
 # The last two mistakes leave no trace at all. Gradcheck finds all six, and the last one only in the narrow channel.
 #

@@ -36,8 +36,8 @@ plt.rcParams["font.size"] = 12
 
 # %% [markdown]
 # ## One function, other sets
-# BN cuts the numbers of a batch (N, C, H, W) into C sets, one for each channel, and gives every set mean 0 and variance
-# 1. Other sets make another normalization; the arithmetic, and the six lines of its backward, stay. `batch_norm` makes
+# BN cuts the numbers of a batch (N, C, H, W) into C sets, one for each channel, and gives each set mean 0, variance 1.
+# Other sets make another normalization; the arithmetic, and the six lines of its backward, stay. `batch_norm` makes
 # a set of each index of the second axis, so `reshape(1, sets, -1)` lets it normalize sets of values that follow each
 # other in memory. (Of units, (N, C), instance normalization leaves nothing: a set is a single number.) `Norm` adds
 # $\gamma$ and $\beta$ for each channel.
@@ -182,9 +182,9 @@ needed = [np.mean(trials[name, "batches of 60"].steps) for name in NAMES]
 first.confirm(int(np.argmin(needed)))
 
 # %% [markdown]
-# Small sets are BN's problem, not small steps. LN and GN normalize each image by itself, whatever else is in its batch:
-# with 2 images a batch they do about as well as no normalization. With 60, none is as fast as BN. Five seeds
-# (`--seeds 5`), mean and range:
+# Small sets are BN's problem, not few images in a step (lesson 6: in a set of two, only signs are left, and no gradient
+# gets through). LN and GN normalize each image by itself, whatever else is in its batch: over five seeds, with 2 images
+# a batch they do about as well as no normalization. With 60, none is as fast as BN. `--seeds 5`, mean and range:
 #
 # | | batches of 2 | one class a batch | batches of 60 | steps to 90 %, batches of 60 |
 # | --- | --- | --- | --- | --- |

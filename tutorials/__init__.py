@@ -14,8 +14,8 @@ from pathlib import Path
 THREADS = ("OPENBLAS_NUM_THREADS", "MKL_NUM_THREADS", "OMP_NUM_THREADS")
 
 
-def _use_one_thread() -> None:
-    """Ask NumPy's linear algebra for one thread, if you have set nothing else; say so where that is too late."""
+def _use_one_thread() -> bool:
+    """Ask NumPy's linear algebra for one thread, if you have set nothing else; False where that is too late."""
     chosen = any(os.environ.get(variable) for variable in THREADS)
     for variable in THREADS:
         os.environ.setdefault(variable, "1")
@@ -23,16 +23,12 @@ def _use_one_thread() -> None:
         try:
             from threadpoolctl import threadpool_limits
         except ImportError:
-            print(
-                "NumPy was imported before the course and uses several threads, with which lessons can take many times "
-                "as long: import tutorials first, or pip install threadpoolctl.",
-                file=sys.stderr,
-            )
-        else:
-            threadpool_limits(1, "blas")
+            return False
+        threadpool_limits(1, "blas")
+    return True
 
 
-_use_one_thread()
+ONE_THREAD = _use_one_thread()
 
 
 def _look_for_packages() -> None:

@@ -22,7 +22,7 @@ def state(own: dict, path: Path) -> str:
     else:
         words = "done" if own.get("done") else "-"
     answers = list(own.get("answers", {}).values())
-    return words + (f", {sum(answers)} of {len(answers)} questions right" if answers else "")
+    return words + (f", {sum(answers)} of {len(answers)} right" if answers else "")
 
 
 def left_to_do(path: Path) -> str:
@@ -35,13 +35,13 @@ def overview() -> None:
     progress = conversation.Progress()
     print("Lessons: python -m tutorials N steps through lesson N here, in the terminal.\n")
     for number, path in percent.lessons().items():
-        print(f"{number:>4}  {percent.title(path):52} {state(progress.lessons.get(path.stem, {}), path)}")
+        print(f"{number:>4}  {percent.title(path):34} {state(progress.lessons.get(path.stem, {}), path)}")
     print("\nExercises: python -m tutorials.exercises checks them; edit the files in")
     folder = percent.LESSONS / "exercises"
     print(f"{folder}.\n")
     for path in sorted(folder.glob("[0-9][0-9]_*.py")):
         name = path.stem[3:].replace("_", " ")
-        print(f"{int(path.stem[:2]):>4}  {name:52} {left_to_do(path)}")
+        print(f"{int(path.stem[:2]):>4}  {name:34} {left_to_do(path)}")
 
 
 def main() -> int:

@@ -144,21 +144,23 @@ class Conversation(questions.Page):
         wanted = f"{letters[0]} to {letters[-1]}" if letters else "a number"
         while True:
             text = read(f"Your answer ({wanted}): ").strip().lower().rstrip(").%").replace(",", "")
+            if text in (":quit", ":q"):
+                raise Leave
             if letters and len(text) == 1 and text in letters:
                 return letters.index(text)
             if not letters:
                 with contextlib.suppress(ValueError):
                     return float(text)
-            print(f"Please answer with {wanted}; a guess is welcome.")
+            print(f"Please answer with {wanted}; a guess is welcome. (:quit or Ctrl-D leaves.)")
 
     def bet(self, claims: Sequence[str]) -> None:
         if self.rebuilding or self.auto:
             return
-        print("\nThe claims are about to be checked. First your bets, on each claim or on its opposite.")
+        print("\nThe claims are about to be checked. Your bets first, on each or its opposite.")
         won, coin = 0, random.Random()
         for claim in claims:
             opposite = coin.random() < 0.5
-            show(f"\n{'It is NOT so that: ' if opposite else ''}{claim}")
+            show(f"\n{'Somebody claims the opposite of: ' if opposite else ''}{claim}")
             won += (yes_or_no("True? (y/n): ")) is not opposite
         print(f"\nYou would have won {won} of {len(claims)} bets, if all claims hold:")
         self.own["bets"] = [won, len(claims)]
@@ -273,11 +275,16 @@ class Conversation(questions.Page):
         return target if self.rebuild(target) else position
 
     def show_headings(self, position: int) -> None:
-        for number, cell in enumerate(self.cells):
-            if cell.kind == "markdown" and cell.source.startswith("#"):
-                later = [i for i, c in enumerate(self.cells) if i > number and c.source.startswith("#")]
-                here = number <= position < (later[0] if later else len(self.cells))
-                print(f"{'->' if here else '  '} {number + 1:3}  {cell.source.splitlines()[0].lstrip('# ')}")
+        headings = [
+            (number, line.lstrip("# "))
+            for number, cell in enumerate(self.cells)
+            if cell.kind == "markdown"
+            for line in cell.source.splitlines()
+            if line.startswith("#")
+        ]
+        here = max((number for number, _ in headings if number <= position), default=0)
+        for number, heading in headings:
+            print(f"{'->' if number == here else '  '} {number + 1:3}  {heading}")
         if self.own["answers"]:
             print(f"So far {self.score()}.")
 

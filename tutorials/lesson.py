@@ -21,6 +21,7 @@ import numpy as np
 from layers import BatchNorm1d, Linear, Module, Sequential, Sigmoid, cross_entropy
 from minigrad import no_grad
 from minigrad.optim import SGD, Adam
+from tutorials import ONE_THREAD
 from tutorials.questions import check, predict
 
 if TYPE_CHECKING:
@@ -30,6 +31,13 @@ if TYPE_CHECKING:
     from matplotlib.image import AxesImage
 
 __all__ = ["check", "predict"]  # of those that lessons import from here, the two that stand elsewhere
+
+if not ONE_THREAD:
+    print(
+        "NumPy was imported before the course and uses several threads, with which lessons can take many times as long: "
+        "restart, and import tutorials first, or pip install threadpoolctl.",
+        file=sys.stderr,
+    )
 
 # From the palette of M. Okabe and K. Ito, which stays distinct for colour-blind readers.
 WITHOUT, WITH = "#D55E00", "#0072B2"  # vermilion: without batch normalization; blue: with it

@@ -71,11 +71,13 @@ def test_prints_that_follow_each_other_become_one_output():
         ("figure, ax = plt.subplots()\nax.plot(x)\nprint(save(figure, args, '05'))", True),
         ("def draw(ax):\n    ax.plot(x)\n    ax.set(title='a')", True),
         ("x = 1\ny = x + 1\nprint(y)", False),
+        ("from tutorials.lesson import parse, parser\nargs = parse(parser(''), '05')", True),
+        ("claims = {'so': True}\ncheck(claims)", True),
         ("import matplotlib.pyplot as plt\nimport numpy as np\nfrom layers import Linear\nx = 1", False),
     ],
 )
-def test_only_the_code_of_figures_is_folded(source, folded):
-    assert book.draws(source) is folded
+def test_only_code_in_the_readers_way_is_folded(source, folded):
+    assert book.in_the_way(source) is folded
 
 
 @pytest.mark.parametrize(

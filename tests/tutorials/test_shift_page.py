@@ -223,10 +223,10 @@ def test_the_page_starts_with_the_first_step_and_asks_for_a_guess(page):
 @in_browser
 def test_every_cell_says_median_spread_and_shift(page):
     page.open("#frame=7")
-    assert page.caption("plain", 3) == "Layer 3: median 2.00, 90 % in 0.4 to 3.6, shift 2.00"
-    assert page.caption("bn", 1) == "Layer 1: median 0.25, 90 % in \u22121.4 to 1.9, shift 0.25"
+    assert page.caption("plain", 3) == "Layer 3: median 2.00, 90 % 0.4 to 3.6, shift 2.00"
+    assert page.caption("bn", 1) == "Layer 1: median 0.25, 90 % \u22121.4 to 1.9, shift 0.25"
     label = page.find("#plain-3 .density").get_attribute("aria-label").replace("\xa0", " ")
-    assert label.endswith("layer 3 without BN: median 2.00, 90 % in 0.4 to 3.6, shift 2.00")
+    assert label.endswith("layer 3 without BN: median 2.00, 90 % 0.4 to 3.6, shift 2.00")
 
 
 @in_browser

@@ -58,7 +58,7 @@ def test_a_chapter_is_no_wider_than_the_screen(browser, page, width):
     resize(browser, width, 800)
     browser.get(page.resolve().as_uri())
     assert browser.execute_script("return document.documentElement.scrollWidth") <= width
-    code = "[...document.querySelectorAll('div.highlight pre')]"
+    code = "[...document.querySelectorAll('.cell_input div.highlight pre')]"
     assert browser.execute_script(f"return {code}.filter(pre => pre.scrollWidth > pre.clientWidth + 1).length") == 0
 
 

@@ -41,9 +41,14 @@ def test_after_numpy_threadpoolctl_does_it(tmp_path):
 
 def test_after_numpy_without_threadpoolctl_it_is_said(tmp_path):
     fake_threadpoolctl(tmp_path, MISSING)
-    done = run("import numpy, tutorials", tmp_path)
+    done = run("import numpy, tutorials.lesson", tmp_path)
     assert "NumPy was imported before the course" in done.stderr
     assert "threadpoolctl" in done.stderr
+
+
+def test_who_takes_only_the_data_is_told_nothing(tmp_path):
+    fake_threadpoolctl(tmp_path, MISSING)
+    assert run("import numpy, tutorials.data", tmp_path).stderr == ""
 
 
 @pytest.mark.parametrize("variable", VARIABLES)

@@ -69,7 +69,7 @@ def run(path: Path, static: Path) -> NotebookNode:
                     shown.update(new)
     for cell in lesson.cells:
         if cell.cell_type == "code":
-            cell.metadata.tags = ["hide-input"] if draws(cell.source) else []
+            cell.metadata.tags = ["hide-input"] if in_the_way(cell.source) else []
             cell.source = percent.without_answers(cell.source)
     return lesson
 
@@ -90,11 +90,12 @@ def joined(outputs: list[NotebookNode]) -> list[NotebookNode]:
     return found
 
 
-def draws(source: str) -> bool:
-    """Whether a cell is about drawing a figure, and not about what the figure shows."""
+def in_the_way(source: str) -> bool:
+    """Whether a reader can do without a cell's code: it imports, draws a figure, or lists the claims that it prints."""
     lines = source.splitlines()
     about = sum(bool(re.search(r"\b(ax|axes|panels?|figure|plt|fig)\b", line)) for line in lines)
-    return "save(" in source or about > len(lines) / 3
+    prepares = "parse(" in source or "arguments(" in source
+    return prepares or "save(" in source or "\ncheck(" in f"\n{source}" or about > len(lines) / 3
 
 
 def show(file: Path, static: Path) -> NotebookNode:
