@@ -34,7 +34,7 @@ __all__ = ["check", "predict"]  # of those that lessons import from here, the tw
 
 if not ONE_THREAD:
     print(
-        "NumPy was imported before the course and uses several threads, with which lessons can take many times as long: "
+        "NumPy was imported before the course and uses several threads; lessons can then take many times as long: "
         "restart, and import tutorials first, or pip install threadpoolctl.",
         file=sys.stderr,
     )
