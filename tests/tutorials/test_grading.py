@@ -521,6 +521,44 @@ def test_the_flat_names_of_platforms_are_put_together(tmp_path, finder):
     assert (ada.student, ada.files) == ("Ada Lovelace_77", {RELU: b"ada"})
     assert (john.student, john.files) == ("doejohn_123", {RELU: b"newest", "10_batchnorm_backward.py": b"ten"})
 
+    assert john.notes == [
+        "doejohn_123_788_06_relu-1.py: isn't graded, but the newer doejohn_LATE_123_789_06_relu-2.py",
+        "doejohn_123_456_06_relu.py: isn't graded, but the newer doejohn_LATE_123_789_06_relu-2.py",
+    ]
+    assert finder.unused == ["roster.csv"]
+
+
+@pytest.mark.parametrize(
+    ("name", "student"),
+    [("bb_2_12_06_relu (1).py", "bb_2"), ("dd_4_14_06_ReLU.py", "dd_4"), ("ee_LATE_5_15_06_relu.ipynb", "ee_5"),
+     ("ada_06-relu.py", "ada"), ("Ada Lovelace_77_assignsubmission_file_relu.py", "Ada Lovelace_77")],
+)  # fmt: skip
+def test_a_flat_name_that_is_nearly_right_is_its_students_note(tmp_path, finder, name, student):
+    put(tmp_path, name)
+    (found,) = finder.submissions(os.scandir(tmp_path))
+    assert (found.student, found.files) == (student, {})
+    assert found.notes == [f"{name}: looks like {RELU}, but isn't called so, and isn't graded"]
+    assert finder.unused == []
+
+
+@pytest.mark.parametrize(
+    ("name", "student"),
+    [("cc_3_13_solution.py", "cc_3"), ("tom_6_16_x.tar.gz", "tom_6"), ("Al_7_assignsubmission_file_x.pdf", "Al_7")],
+)
+def test_whoever_handed_in_something_else_has_a_line_too(tmp_path, finder, name, student):
+    put(tmp_path, name)
+    put(tmp_path, f"bob_1_2_{RELU}")
+    found = {one.student: one.notes for one in finder.submissions(os.scandir(tmp_path))}
+    said = f"{name}: isn't called like an exercise's file or a zip file, and isn't graded"
+    assert found == {"bob_1": [], student: [said]}
+
+
+@pytest.mark.parametrize("name", [RELU, "06-relu.py", "16_relu.py", "roster.csv", "all.tar.gz", ".DS_Store"])
+def test_what_is_no_students_is_unused(tmp_path, finder, name):
+    put(tmp_path, name)
+    assert finder.submissions(os.scandir(tmp_path)) == []
+    assert finder.unused == [name]
+
 
 @pytest.mark.parametrize(
     ("beginning", "student"),
@@ -563,6 +601,24 @@ def test_results_among_the_submissions_are_no_submission(two):
     for _ in range(2):
         printed = graded(two, "--csv", "in/grades.csv").stdout
     assert printed.startswith("2 submissions")
+
+
+def test_what_was_not_used_is_said_and_a_near_miss_earns_nothing(two):
+    put(two, f"in/{RELU}")
+    put(two, "in/bb_2_12_06_relu (1).py", (SOLUTIONS / RELU).read_bytes())
+    printed = graded(two).stdout
+    assert f"\nnot used: {RELU}\n" in printed
+    assert "\n    bb_2_12_06_relu (1).py: looks like 06_relu.py" in printed
+    with open(two / "grades.csv", newline="", encoding="utf-8") as file:
+        assert {row["points"] for row in csv.DictReader(file) if row["student"] == "bb_2"} == {"0.0"}
+
+
+def test_a_folder_without_submissions_is_refused_with_what_is_expected(tmp_path):
+    put(tmp_path, f"in/{RELU}")
+    refused = graded(tmp_path)
+    assert refused.returncode == 2
+    assert "doejohn_123_456_06_relu.py" in refused.stderr
+    assert f"not used: {RELU}" in refused.stderr
 
 
 def test_graded_again_only_what_has_changed_is(two):

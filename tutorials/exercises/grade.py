@@ -251,10 +251,16 @@ def main() -> None:
         parser.error(str(error))
     handed_out = {exercise.file: (FOLDER / exercise.file).read_bytes() for exercise in exercises()}
     folder = args.csv.with_name(f"{args.csv.stem}-results")
-    entries = [entry for entry in os.scandir(args.submissions) if Path(entry).resolve() != folder.resolve()]
-    submissions = Finder(handed_out).submissions(entries)
+    own = {folder.resolve(), args.csv.resolve()}
+    entries = [entry for entry in os.scandir(args.submissions) if Path(entry).resolve() not in own]
+    finder = Finder(handed_out)
+    submissions = finder.submissions(entries)
     if not submissions:
-        parser.error(f"{args.submissions} holds no submissions: a folder or a zip file for each student is expected")
+        parser.error(
+            f"{args.submissions} holds no submissions: for each student, a folder or a zip file is expected, or files "
+            "with flat names that begin with the student's, such as doejohn_123_456_06_relu.py"
+            + "".join(f"\nnot used: {name}" for name in finder.unused)
+        )
     sys.stdout.reconfigure(errors="replace")
     folder.mkdir(parents=True, exist_ok=True)
     run = Run(submissions, chosen_seed(folder, args.seed), folder, max(1, args.jobs))
@@ -264,6 +270,8 @@ def main() -> None:
         Path(scratch).chmod(0o755)
         graded = follow(run)
     table(args.csv, graded, [submission.student for submission in submissions])
+    for name in finder.unused:
+        print(f"not used: {name}")
     if len(graded) < len(submissions):
         print(f"Interrupted: {len(graded)} of {len(submissions)} are graded. The same command goes on from here.")
         sys.exit(130)

@@ -9,8 +9,9 @@ import hashlib
 import os
 import re
 import zipfile
-from collections.abc import Callable, Iterable, Iterator
+from collections.abc import Callable, Iterable
 from dataclasses import dataclass, field
+from itertools import chain
 from pathlib import Path, PurePosixPath
 
 LARGEST = 2**20  # bytes of a file; the longest hand-out has 7,000
@@ -44,7 +45,7 @@ class Submission:
         return digest.hexdigest()
 
 
-Candidates = Iterator[tuple[str, str, "bytes | str"]]  # where, the name, and the text or what is wrong
+Candidates = Iterable[tuple[str, str, "bytes | str"]]  # where, the name, and the text or what is wrong
 
 
 class Finder:
@@ -52,6 +53,9 @@ class Finder:
 
     Args:
         handed_out: the text of each exercise's file as handed out, by name.
+
+    Attributes:
+        unused: what of the entries is no student's, once there are ``submissions``.
     """
 
     def __init__(self, handed_out: dict[str, bytes]) -> None:
@@ -59,15 +63,16 @@ class Finder:
         names = "|".join(re.escape(name.removesuffix(".py")) for name in handed_out)
         self.flat = re.compile(rf"(?P<student>.+?)[_-](?P<file>{names})(-(?P<again>\d+))?\.py", re.DOTALL)
         self.letters = {letters_of(name): name for name in handed_out}
+        self.unused: list[str] = []
 
     def submissions(self, entries: Iterable[os.DirEntry]) -> list[Submission]:
         """Those that the entries of a folder are, by the students' names."""
-        found, flat = [], {}
+        found, flat, odd, self.unused = [], {}, {}, []
         for entry in sorted(entries, key=lambda entry: os.fsencode(entry.name)):
-            if entry.name.startswith((".", "__MACOSX")) or entry.is_symlink():
-                continue
             name = readable(entry.name)
-            if entry.is_dir():
+            if entry.name.startswith((".", "__MACOSX")) or entry.is_symlink():
+                self.unused.append(name)
+            elif entry.is_dir():
                 found.append(self.choose(name, in_folder(Path(entry.path), self.of_interest)))
             elif name.lower().endswith(".zip"):
                 found.append(self.choose(owner(name[:-4]), in_zip(Path(entry.path), "", self.of_interest)))
@@ -75,9 +80,25 @@ class Finder:
                 flat.setdefault(owner(match["student"]), []).append(
                     (int(match["again"] or 0), name, match["file"], entry)
                 )
-        for student, files in flat.items():
-            found.append(self.choose(student, in_flat_names(sorted(files, key=lambda file: file[:2], reverse=True))))
+            elif near := self.near_miss(name):
+                odd.setdefault(near[0], []).append((name, "", near[1]))
+            else:
+                self.unused.append(name)
+        for student in {**flat, **odd}:
+            files = sorted(flat.get(student, ()), key=lambda file: file[:2], reverse=True)
+            found.append(self.choose(student, chain(in_flat_names(files), odd.get(student, ()))))
         return unique(found)
+
+    def near_miss(self, name: str) -> tuple[str, str] | None:
+        """Whose a file with a flat name is that isn't an exercise's, and what is to be said of it."""
+        starts = [match.end() for match in re.finditer("[_-]", name) if re.search(r"[^\W\d_]", name[: match.start()])]
+        if self.looks_like(name) is None:
+            for start in starts:
+                if exercise := self.looks_like(name[start:]):
+                    return owner(name[: start - 1]), f"looks like {exercise}, but isn't called so, and isn't graded"
+        if match := re.match(r".+?_(\d+_assignsubmission_file|(LATE_)?\d+_\d+)(?=_)", name):
+            return owner(match[0]), "isn't called like an exercise's file or a zip file, and isn't graded"
+        return None
 
     def of_interest(self, name: str) -> bool:
         """Whether a file's name is one of the exercises' or looks like one."""
@@ -216,9 +237,10 @@ def member(archive: zipfile.ZipFile, info: zipfile.ZipInfo) -> bytes | str:
 
 def in_flat_names(files: Iterable[tuple]) -> Candidates:
     """One student's files, the newest first: platforms number what is handed in again."""
-    seen = set()
+    seen: dict[str, str] = {}
     for _, name, exercise, entry in files:
         if exercise in seen:
-            continue
-        seen.add(exercise)
-        yield name, f"{exercise}.py", content(Path(entry.path))
+            yield name, "", f"isn't graded, but the newer {seen[exercise]}"
+        else:
+            seen[exercise] = name
+            yield name, f"{exercise}.py", content(Path(entry.path))
