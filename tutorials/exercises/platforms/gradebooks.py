@@ -23,7 +23,7 @@ import unicodedata
 from pathlib import Path
 from typing import Any, NamedTuple
 
-from .words import number
+from .words import clean, number
 
 MARKS = {codecs.BOM_UTF8: "utf-8", codecs.BOM_UTF16_LE: "utf-16-le", codecs.BOM_UTF16_BE: "utf-16-be"}
 CANVAS_PEOPLE = {
@@ -157,21 +157,35 @@ class Gradebook:
         rows = {student["student"]: self.rows_of(student["student"]) for student in graded}
         owners = [place for found in rows.values() if len(found) == 1 for place in found]
         certain = {s: found[0] for s, found in rows.items() if len(found) == 1 and owners.count(found[0]) == 1}
-        changes = [
-            self.change(self.people[certain[student["student"]]], number(student["points"] * factor))
-            for student in graded
-            if student["student"] in certain
-        ]
+        new = {certain[s["student"]]: number(s["points"] * factor) for s in graded if s["student"] in certain}
+        changes = [self.change(self.people[place], points) for place, points in new.items()]
         text = self.text
-        for start, end, new in sorted(changes, reverse=True):
-            text = text[:start] + new + text[end:]
+        for start, end, points in sorted(changes, reverse=True):
+            text = text[:start] + points + text[end:]
         heading = self.rows[0][self.column].text.strip()
         scaled = f", {number(of)} points are its {number(most)}" if most and factor != 1 else ""
         unknown = f"; let its maximum be {number(of)}" if most is None else ""
         said = [f"{len(certain)} of {len(self.people)} rows filled in column {heading!r}{scaled}{unknown}"]
         for student in sorted(set(rows) - set(certain)):
             said.append(f"{student}: {'no row' if not rows[student] else 'not certain which row'}")
-        return self.mark + text.encode(self.encoding), said
+        return self.mark + text.encode(self.encoding), said + self.overwritten(new)
+
+    def overwritten(self, new: dict[int, str]) -> list[str]:
+        """Which grades of rows give way to others, and which rows stay empty."""
+        changed, empty = [], []
+        for place, row in enumerate(self.people):
+            old = self.cell(row, self.column)
+            same = re.fullmatch(r"\d+([.,]\d*)?", old) and number(value(old)) == new.get(place)
+            if old in ("", "-"):
+                empty += [] if place in new else [f"stays empty: {self.called(row)}"]
+            elif place in new and not same:
+                changed.append(f"changed: {clean(old)} -> {new[place]} ({self.called(row)})")
+        return changed + empty
+
+    def called(self, row: list[Cell]) -> str:
+        """A row's student, for an instructor to read: the first cells that aren't empty."""
+        cells = [cell for place in range(self.column) if (cell := self.cell(row, place))]
+        return clean(" ".join(cells[: 1 if self.platform == "canvas" else 2])) or "no name"
 
     def change(self, row: list[Cell], new: str) -> tuple[int, int, str]:
         """Which part of the text gives way to what."""
