@@ -20,6 +20,7 @@ from .words import clean, number, told, word
 PAGE = """<!DOCTYPE html>
 <html lang="en">
 <meta charset="utf-8">
+<meta name="generator" content="tutorials.exercises.grade">
 <meta name="viewport" content="width=device-width">
 <title>Feedback for {student}</title>
 <style>
@@ -46,11 +47,29 @@ pre {{ margin: .3rem 0; padding: .6rem .9rem; background: #f4f4f4; white-space: 
 """
 
 
-def write(folder: Path, graded: Iterable[dict[str, Any]], moodle: bool = False) -> None:
-    """Write a page for each student into the folder, with names for Moodle's zip file if wanted."""
+def write(folder: Path, graded: Iterable[dict[str, Any]], moodle: bool = False) -> list[str]:
+    """Write a page for each student into the folder, with names for Moodle's zip file if wanted.
+
+    Pages from earlier that aren't written now are removed, so that none goes to students by mistake; their names are
+    returned.
+    """
     folder.mkdir(parents=True, exist_ok=True)
-    for student in graded:
-        (folder / file_name(student["student"], moodle)).write_text(page(student), encoding="utf-8", newline="")
+    pages = {file_name(student["student"], moodle): student for student in graded}
+    old = [path for path in sorted(folder.glob("*.html")) if path.name not in pages and is_page(path)]
+    for path in old:
+        path.unlink()
+    for name, student in pages.items():
+        (folder / name).write_text(page(student), encoding="utf-8", newline="")
+    return [path.name for path in old]
+
+
+def is_page(path: Path) -> bool:
+    """Whether a file begins as those that are written here, and so isn't somebody else's."""
+    start = PAGE.partition('<meta name="viewport"')[0].encode()
+    if path.is_symlink() or not path.is_file():
+        return False
+    with open(path, "rb") as file:
+        return file.read(len(start)) == start
 
 
 def file_name(student: str, moodle: bool = False) -> str:

@@ -45,8 +45,10 @@ def write(
         totals.write(args.totals, graded)
         yield f"A row for each student: {args.totals}"
     if args.feedback:
-        feedback.write(args.feedback, graded, moodle=bool(args.moodle))
+        removed = feedback.write(args.feedback, graded, moodle=bool(args.moodle))
         yield f"A page for each student: {args.feedback}"
+        if removed:
+            yield "    removed, from earlier: " + ", ".join(removed)
     if args.summary:
         mistakes.write(args.summary, graded)
         yield f"The mistakes: {args.summary / 'summary.md'}"
