@@ -621,6 +621,25 @@ def test_a_folder_without_submissions_is_refused_with_what_is_expected(tmp_path)
     assert f"not used: {RELU}" in refused.stderr
 
 
+def test_a_reader_who_leaves_costs_no_grades(two):
+    command = [sys.executable, "-m", "tutorials.exercises.grade", "in", "--csv", "grades.csv"]
+    with subprocess.Popen(
+        command, cwd=two, env=os.environ | {"PYTHONPATH": str(ROOT)}, stdout=subprocess.PIPE, stderr=subprocess.PIPE
+    ) as process:
+        process.stdout.close()
+        assert process.stderr.read() == b""
+        assert process.wait(TIMEOUT) == 0
+    with open(two / "grades.csv", newline="", encoding="utf-8") as file:
+        assert {row["student"] for row in csv.DictReader(file)} == {"ada", "grace"}
+
+
+def test_points_in_the_table_have_three_decimals():
+    verdict = {"exercise": 6, "function": "relu", "status": "wrong", "points": 2 / 3, "of": 1.0, "text": "",
+               "mistake": []}  # fmt: skip
+    (row,) = grade.rows({"student": "ada", "verdicts": [verdict]})
+    assert (row["points"], row["of"]) == (0.667, 1.0)
+
+
 def test_graded_again_only_what_has_changed_is(two):
     first = graded(two)
     times = {path.name[:3]: path.stat().st_mtime_ns for path in (two / "grades-results").glob("*.json")}

@@ -187,7 +187,8 @@ def rows(graded: dict[str, Any]) -> Iterator[dict[str, Any]]:
     for verdict in graded["verdicts"]:
         told = [line for line in verdict["text"].splitlines() if not line.endswith("this may come from there.")]
         diagnosis = "; ".join(verdict["mistake"]) or "".join(told[:1])[:1000]
-        values = [verdict[name] for name in COLUMNS[1:-1]]
+        rounded = verdict | {name: round(verdict[name], 3) for name in ("points", "of")}
+        values = [rounded[name] for name in COLUMNS[1:-1]]
         yield dict(zip(COLUMNS, [plain(graded["student"]), *values, plain(diagnosis)], strict=True))
 
 
@@ -215,6 +216,14 @@ def safety(protected: dict[str, bool]) -> str:
     if not found:
         return "Students' code runs without network, and sees no files but its own and those of the system's programs."
     return f"On this system, students' code can {', '.join(found)}: see 'Strangers' code' in tutorials/INSTRUCTORS.md."
+
+
+def say(text: str) -> None:
+    """Print at once. If nobody reads any more, as behind ``| head``, the grades are wanted all the same."""
+    try:
+        print(text, flush=True)
+    except BrokenPipeError:
+        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
 
 
 def progress(done: int, of: int, begun: float, fresh: int) -> None:
@@ -264,20 +273,20 @@ def main() -> None:
     sys.stdout.reconfigure(errors="replace")
     folder.mkdir(parents=True, exist_ok=True)
     run = Run(submissions, chosen_seed(folder, args.seed), folder, max(1, args.jobs))
-    print(f"{len(submissions)} submissions, seed {run.seed}\n{safety(protection())}", flush=True)
+    say(f"{len(submissions)} submissions, seed {run.seed}\n{safety(protection())}")
     with tempfile.TemporaryDirectory(prefix="grading-", ignore_cleanup_errors=True) as scratch:
         tempfile.tempdir = scratch  # nothing of what is ended early stays behind
         Path(scratch).chmod(0o755)
         graded = follow(run)
     table(args.csv, graded, [submission.student for submission in submissions])
     for name in finder.unused:
-        print(f"not used: {name}")
+        say(f"not used: {name}")
     if len(graded) < len(submissions):
-        print(f"Interrupted: {len(graded)} of {len(submissions)} are graded. The same command goes on from here.")
+        say(f"Interrupted: {len(graded)} of {len(submissions)} are graded. The same command goes on from here.")
         sys.exit(130)
     for line in outputs.write(args, graded, exports):
-        print(line)
-    print(f"All of it: {args.csv}; with the full feedback: {folder}")
+        say(line)
+    say(f"All of it: {args.csv}; with the full feedback: {folder}")
 
 
 def follow(run: Run) -> list[dict[str, Any]]:
@@ -288,10 +297,10 @@ def follow(run: Run) -> list[dict[str, Any]]:
             graded.append(score(found, worth))
             fresh += bool(run.running)
             progress(len(run.submissions), len(run.submissions), begun, 0)
-            print(summary(graded[-1]), flush=True)
+            say(summary(graded[-1]))
             progress(len(graded), len(run.submissions), begun, fresh)
     except KeyboardInterrupt:
-        print()
+        say("")
     return graded
 
 
