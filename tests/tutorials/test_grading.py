@@ -3,6 +3,7 @@
 import csv
 import json
 import os
+import re
 import shutil
 import signal
 import subprocess
@@ -406,6 +407,13 @@ def test_the_hand_out_is_the_course_without_solutions_tests_and_grading(tmp_path
     assert any(name.endswith("07_mnist.gif") for name in names)
     pages = [path.read_text(encoding="utf-8") for path in (tmp_path / "handout").rglob("*.md")]
     assert not [page for page in pages if "INSTRUCTORS.md" in page]
+    assert not [page for page in pages if re.search("tests/|[Tt]he tests|pytest|two commands|the second", page, re.I)]
+    readme = (tmp_path / "handout/README.md").read_text(encoding="utf-8")
+    assert readme.count("```") % 2 == 0
+    assert "## One command\n" in readme
+    headings = re.findall("^## .*", (ROOT / "README.md").read_text(encoding="utf-8"), re.MULTILINE)
+    assert re.findall("^## .*", readme, re.MULTILINE)[1:] == headings[1:]
+    assert all("README.md#two-commands" not in page for page in pages)
     options["env"]["PYTHONPATH"] = str(tmp_path / "handout")
     command = [sys.executable, "-m", "tutorials.exercises"]
     printed = subprocess.run(command, cwd=tmp_path, check=True, capture_output=True, text=True, **options).stdout

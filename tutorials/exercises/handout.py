@@ -17,6 +17,18 @@ ROOT = FOLDER.parents[1]
 GIVEN = ("README.md", "pyproject.toml", "setup.cfg", "layers", "minigrad", "tutorials")
 KEPT_BACK = {FOLDER.parent / "INSTRUCTORS.md", *(FOLDER / f"{name}.py" for name in ("grade", "handout", "submissions"))}
 KEPT_BACK |= {*(FOLDER / "platforms").glob("[!_]*")}  # the package itself stays, because setup.cfg names it
+# What the pages say of tests, which students don't get: a passage, and what takes its place.
+ON_TESTS = {
+    rb"## Two commands": b"## One command",
+    rb"#two-commands\)": b"#one-command)",
+    rb"The first runs (?=the experiment)": b"The command runs ",
+    rb"The second, [^\n]*runs the tests.*?\n```\n\n": b"",
+    rb"The tests of the pages for the browser.*?\n\n": b"",
+    rb"\| `tests/` \|[^\n]*\n": b"",
+    rb"- \*\*Numbers\*\* are compared, in the tests,.*?\n(?=\n|- )": b"",
+    rb"; the whole table and how it was made are in\s\[tests/benchmarks\]\([^)]*\)": b"",
+    rb" How to get [^.]* is in `tests/[^`]*`\.": b"",
+}
 SUFFIXES = {".py", ".md", ".html", ".css", ".npz", ".csv", ".cfg", ".toml", ".png", ".gif", ".yml", ".typed"}
 
 
@@ -28,11 +40,13 @@ def files() -> Iterator[tuple[str, bytes]]:
             hidden = any(part.startswith((".", "__pycache__", "figures")) for part in inside.parts)
             if path.suffix in SUFFIXES and path.is_file() and path not in KEPT_BACK and not hidden:
                 content = path.read_bytes()
-                yield inside.as_posix(), without_links(content) if path.suffix == ".md" else content
+                yield inside.as_posix(), for_students(content) if path.suffix == ".md" else content
 
 
-def without_links(page: bytes) -> bytes:
-    """The page with the words alone of links to what students don't get."""
+def for_students(page: bytes) -> bytes:
+    """The page without what it says of tests, and with the words alone of links to what students don't get."""
+    for passage, instead in ON_TESTS.items():
+        page = re.sub(passage, instead, page, flags=re.DOTALL)
     page = re.sub(rb"\[([^]]*)\]\([^)]*(INSTRUCTORS|CONTRIBUTING|CHANGELOG)\.md[^)]*\)", rb"\1", page)
     return re.sub(rb"\[([^]]*)\]\((\.\./)*tests/[^)]*\)", rb"\1", page)
 
