@@ -1,5 +1,6 @@
 """What a lesson does where it can't do its work: nothing installed, nowhere to save, no display, Ctrl-C."""
 
+import ast
 import os
 import re
 import signal
@@ -106,9 +107,11 @@ def test_a_disk_too_full_for_a_figure_is_found_out(tmp_path):
 @pytest.mark.parametrize("name", LESSONS)
 def test_every_lesson_gives_parse_its_own_name_before_its_first_part(name):
     source = (TUTORIALS / f"{name}.py").read_text(encoding="utf-8")
-    parsed = source.index(f', "{name}")\n')
-    assert source[:parsed].rindex("args = parse(") > 0
-    assert parsed < source.index("# %% [markdown]\n# ## ")
+    calls = [node for node in ast.walk(ast.parse(source)) if isinstance(node, ast.Call)]
+    (call,) = [call for call in calls if getattr(call.func, "id", "") in ("parse", "arguments")]
+    assert [node.value for node in ast.walk(call.args[-1]) if isinstance(node, ast.Constant)] == [name]
+    first_part = source[: source.index("# %% [markdown]\n# ## ")].count("\n") + 1
+    assert call.end_lineno < first_part
 
 
 def test_a_lesson_says_so_without_a_traceback(tmp_path):
