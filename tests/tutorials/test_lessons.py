@@ -1,5 +1,7 @@
 """Every lesson runs as a script, the way a student starts it, and leaves its figures behind."""
 
+from concurrent.futures import ThreadPoolExecutor
+
 import pytest
 from run_lesson import LESSONS, run
 
@@ -23,10 +25,10 @@ def test_a_lesson_holds_its_claims_and_leaves_its_figures(lessons, lesson):
 
 
 def test_lesson_07_takes_its_options(tmp_path):
-    options = "--steps 200 --batch-size 30 --lr 0.5 --init-std 0.3 --seed 3 --gif --out elsewhere".split()
+    options = "--steps 100 --batch-size 30 --lr 0.5 --init-std 0.3 --seed 3 --gif --out elsewhere".split()
     finished = run("07_internal_covariate_shift", *options, folder=tmp_path)
     assert finished.returncode == 0, finished.stderr
-    assert "step 200 of 200" in finished.stdout
+    assert "step 100 of 100" in finished.stdout
     for ending, largest in (("png", 1e6), ("html", 3e6), ("gif", 2e6)):
         assert 20_000 < (tmp_path / "elsewhere" / f"07_internal_covariate_shift.{ending}").stat().st_size < largest
 
@@ -47,7 +49,10 @@ def test_lesson_07_refuses_what_it_cannot_do(tmp_path, options, message):
 
 
 def test_lesson_07_gives_the_same_numbers_for_the_same_seed(tmp_path):
-    tables = [run("07_internal_covariate_shift", "--steps", "100", folder=tmp_path).stdout for _ in range(2)]
+    with ThreadPoolExecutor(2) as pool:
+        options = {"folder": tmp_path}
+        started = [pool.submit(run, "07_internal_covariate_shift", "--steps", "100", **options) for _ in range(2)]
+    tables = [process.result().stdout for process in started]
     starts = ("everything", "below", "own", "shape", "with", "each", "the lesson's", "final")
     numbers = [[line for line in table.splitlines() if line.startswith(starts)] for table in tables]
     assert len(numbers[0]) >= 25
